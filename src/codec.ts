@@ -1,0 +1,465 @@
+// The only reader of untrusted bytes, and the writer of the same. A connection carries lines of JSON, in both
+// directions; a frame is any piece of that stream, so a message may span frames and a frame may hold many messages.
+// docs/protocol.md shows each message.
+
+import { faultOfKey, utf8Length } from "./kv.ts";
+import type { Change, Check, Entry, Json, JsonValue, Write } from "./kv.ts";
+import {
+  BATCH_BYTES_MAX,
+  BATCH_CHECKS_MAX,
+  BATCH_OPERATIONS_MAX,
+  FRAME_BYTES_MAX,
+  LINE_BYTES_MAX,
+  NAME_LENGTH_MAX,
+  PREFIXES_MAX,
+  VALUE_BYTES_MAX,
+} from "./limits.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
+import type { Ack, Batch, Downstream, FailureCode, Join, Mode, Snapshot, Upstream } from "./protocol.ts";
+
+/** What reading gives: the thing, or why it is refused. `detail` is a sentence for people and names the limit, if any. */
+export type Parsed<Value> = { ok: true; value: Value } | Refusal;
+export interface Refusal {
+  ok: false;
+  code: "bad-request" | "too-large";
+  detail: string;
+}
+
+// --- writing
+
+/** One message as a line of the protocol, with its line feed. */
+export function encodeUpstream(message: Upstream): string {
+  switch (message.type) {
+    case "insert": {
+      const { json, ack, settled, ...rest } = message;
+      return `${JSON.stringify({ ...rest, ...stated(ack, settled) }).slice(0, -1)},"value":${json}}\n`;
+    }
+    case "remove": {
+      const { ack, settled, ...rest } = message;
+      return `${JSON.stringify({ ...rest, ...stated(ack, settled) })}\n`;
+    }
+    case "batch": {
+      const { writes, checks, ack, settled, ...rest } = message;
+      const head = JSON.stringify({ ...rest, ...stated(ack, settled), ...(checks.length > 0 && { checks }) });
+      return `${head.slice(0, -1)},"ops":${encodeWrites(writes)}}\n`;
+    }
+    case "join":
+    case "leave":
+    case "snapshot-ack":
+    case "resend":
+    case "get":
+      return `${JSON.stringify(message)}\n`;
+  }
+}
+
+// What is left out means the default.
+const stated = (ack: Ack, settled: number): { ack?: Ack; settled?: number } => ({
+  ...(ack !== "all" && { ack }),
+  ...(settled > 0 && { settled }),
+});
+
+/** The `ops` of a batch as JSON text. */
+export function encodeWrites(writes: readonly Write[]): Json {
+  const ops = writes.map((write) => {
+    const key = JSON.stringify(write.key);
+    return "removed" in write ? `{"remove":{"key":${key}}}` : `{"insert":{"key":${key},"value":${write.json}}}`;
+  });
+  return `[${ops.join(",")}]`;
+}
+
+/** One message as a line of the protocol, with its line feed. */
+export function encodeDownstream(message: Downstream<Json>): string {
+  if (message.type === "snapshot") return encodeSnapshot(message);
+  if (message.type !== "get-result") return `${JSON.stringify(message)}\n`;
+  const { entry, ...rest } = message;
+  return `${JSON.stringify(rest).slice(0, -1)},"entry":${entry ? encodeEntry(entry) : "null"}}\n`;
+}
+
+/** A snapshot is the one message without a type: the frequent one, in the form that streams print, too. */
+function encodeSnapshot({ prev, seq, changes, more }: Snapshot<Json>): string {
+  const parts = changes.map((change) => {
+    const own = change.seq === seq ? "" : `,"seq":${change.seq}`;
+    const state = "value" in change ? `"value":${change.value}` : `"removed":true`;
+    return `{"key":${JSON.stringify(change.key)},${state}${own}}`;
+  });
+  return `{"prev":${prev},"seq":${seq},"changes":[${parts.join(",")}]${more ? ',"more":true' : ""}}\n`;
+}
+
+/** An entry as JSON text. */
+export function encodeEntry({ key, value, seq }: Entry<Json>): Json {
+  return `{"key":${JSON.stringify(key)},"value":${value},"seq":${seq}}`;
+}
+
+// A UTF-16 unit is at most three bytes in UTF-8.
+const FRAME_UNITS_MAX = FRAME_BYTES_MAX / 3;
+
+/** Packs lines into as few frames as their limit allows. */
+export function packFrames(lines: readonly string[]): string[] {
+  const text = lines.length === 1 ? lines[0]! : lines.join("");
+  const frames: string[] = [];
+  let start = 0;
+  while (text.length - start > FRAME_UNITS_MAX) {
+    let end = start + FRAME_UNITS_MAX;
+    // Half a surrogate pair would not survive the way.
+    if ((text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end -= 1;
+    frames.push(text.slice(start, end));
+    start = end;
+  }
+  frames.push(text.slice(start));
+  return frames;
+}
+
+// --- reading
+
+/** Puts frames together to lines. Holds at most one unfinished line. */
+export class LineReader {
+  #rest = "";
+
+  /** The lines that this frame completes, or a refusal, after which the connection is of no more use. */
+  push(frame: string): Parsed<string[]> {
+    const lines = (this.#rest + frame).split("\n");
+    this.#rest = lines.pop()!;
+    if (this.#rest.length > LINE_BYTES_MAX)
+      return tooLarge(`a message is longer than ${LINE_BYTES_MAX} bytes (LINE_BYTES_MAX)`);
+    return { ok: true, value: lines };
+  }
+}
+
+/** Reads a line that came from a secondary. */
+export function decodeUpstream(line: string): Parsed<Upstream> {
+  return attempt(() => upstream(parseObject(line, "a message")));
+}
+
+/** Reads a line that came from the primary. */
+export function decodeDownstream(line: string): Parsed<Downstream> {
+  return attempt(() => downstream(parseObject(line, "a message")));
+}
+
+/** Reads a JSON value and gives it back as compact JSON text. */
+export function readValue(text: string): Parsed<Json> {
+  return attempt(() => toJson(parseJson(text, "the body")));
+}
+
+/** Takes a value from a program, as `JSON.stringify` writes it; what it cannot write is refused. */
+export function encodeValue(value: unknown): Parsed<Json> {
+  return attempt(() => toJson(value as JsonValue));
+}
+
+export function readKey(key: string): Parsed<string> {
+  return attempt(() => toKey(key, "the key"));
+}
+
+/** Reads the body of a batch request. */
+export function readBatch(text: string): Parsed<Pick<Batch, "writes" | "checks">> {
+  return attempt(() => {
+    if (text.length > LINE_BYTES_MAX)
+      refuse(`the body is longer than ${LINE_BYTES_MAX} bytes (LINE_BYTES_MAX)`, "too-large");
+    return toBatch(parseObject(text, "the body"));
+  });
+}
+
+/** Checks a batch that a program has put together. */
+export function checkBatch(writes: Write[], checks: Check[]): Parsed<Pick<Batch, "writes" | "checks">> {
+  return attempt(() => checkedBatch(writes, checks.map(toCheck)));
+}
+
+/** Reads the `ack` of a query; undefined means the default. */
+export function readAck(text: string | undefined): Parsed<Ack> {
+  return attempt(() => toAck(text !== undefined && /^\d+$/.test(text) ? Number(text) : text));
+}
+
+/** Reads an `Idempotency-Key`, `<clientId>:<id>`. */
+export function readIdempotencyKey(text: string): Parsed<{ clientId: string; id: number }> {
+  return attempt(() => {
+    const match = /^(.+):(\d{1,15})$/.exec(text);
+    if (!match) refuse("Idempotency-Key must be <clientId>:<id>, the id a whole number");
+    return { clientId: toName(match[1], "clientId"), id: toId(Number(match[2])) };
+  });
+}
+
+/** Reads a whole number between `min` and `max`. */
+export function readInteger(text: string, name: string, min: number, max: number): Parsed<number> {
+  return attempt(() => {
+    const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+    if (!(value >= min && value <= max)) refuse(`${name} must be a whole number from ${min} to ${max}`);
+    return value;
+  });
+}
+
+// --- the parts of messages. They throw Refused, which `attempt` turns into a value.
+
+class Refused extends Error {
+  readonly code: Refusal["code"];
+  constructor(detail: string, code: Refusal["code"]) {
+    super(detail);
+    this.code = code;
+  }
+}
+
+function refuse(detail: string, code: Refusal["code"] = "bad-request"): never {
+  throw new Refused(detail, code);
+}
+
+const tooLarge = (detail: string): Refusal => ({ ok: false, code: "too-large", detail });
+
+function attempt<Value>(read: () => Value): Parsed<Value> {
+  try {
+    return { ok: true, value: read() };
+  } catch (error) {
+    if (error instanceof Refused) return { ok: false, code: error.code, detail: error.message };
+    throw error;
+  }
+}
+
+type Fields = Record<string, JsonValue | undefined>;
+
+function parseJson(text: string, what: string): JsonValue {
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch {
+    return refuse(`${what} is not JSON`);
+  }
+}
+
+function parseObject(text: string, what: string): Fields {
+  return toFields(parseJson(text, what), what);
+}
+
+function toFields(value: JsonValue | undefined, what: string): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(`${what} must be a JSON object`);
+  return value;
+}
+
+function toList(value: JsonValue | undefined, what: string, max: number, limit: string): JsonValue[] {
+  if (!Array.isArray(value)) refuse(`${what} must be a list`);
+  if (value.length > max) refuse(`${what} has ${value.length} items, more than ${max} (${limit})`, "too-large");
+  return value;
+}
+
+function upstream(fields: Fields): Upstream {
+  const type: unknown = fields.type;
+  switch (type) {
+    case "join":
+      return toJoin(fields);
+    case "leave":
+      return { type: "leave" };
+    case "snapshot-ack":
+      return { type: "snapshot-ack", seq: toSeq(fields.seq, "seq") };
+    case "resend":
+      return { type: "resend", since: toSeq(fields.since, "since") };
+    case "insert": {
+      if (fields.value === undefined) refuse("an insert needs a value");
+      return { type: "insert", ...toHeader(fields), key: toKey(fields.key, "the key"), json: toJson(fields.value) };
+    }
+    case "remove":
+      return { type: "remove", ...toHeader(fields), key: toKey(fields.key, "the key") };
+    case "batch":
+      return { type: "batch", ...toHeader(fields), ...toBatch(fields) };
+    case "get":
+      return {
+        type: "get",
+        clientId: toName(fields.clientId, "clientId"),
+        id: toId(fields.id),
+        key: toKey(fields.key, "the key"),
+      };
+    default:
+      return refuse("a message of unknown type");
+  }
+}
+
+function downstream(fields: Fields): Downstream {
+  const type: unknown = fields.type;
+  switch (type) {
+    case undefined:
+      return toSnapshot(fields);
+    case "joined-secondary":
+      return {
+        type: "joined-secondary",
+        epoch: toName(fields.epoch, "epoch"),
+        head: toSeq(fields.head, "head"),
+        reset: fields.reset === true,
+      };
+    case "membership":
+      return { type: "membership", inSync: fields.inSync === true };
+    case "operation-ack":
+      return {
+        type: "operation-ack",
+        ...toOwnName(fields),
+        seq: toSeq(fields.seq, "seq"),
+        replicas: toSeq(fields.replicas, "replicas"),
+      };
+    case "operation-failed":
+      return {
+        ...fields,
+        type: "operation-failed",
+        ...toOwnName(fields),
+        code: toText(fields.code, "code") as FailureCode,
+      };
+    case "get-result": {
+      const entry = fields.entry === null ? null : toFields(fields.entry, "entry");
+      const seq = toSeq(fields.seq, "seq");
+      if (entry === null) return { type: "get-result", ...toOwnName(fields), entry, seq };
+      const value = JSON.stringify(entry.value ?? null);
+      return {
+        type: "get-result",
+        ...toOwnName(fields),
+        entry: { key: toText(entry.key, "key"), value, seq: toSeq(entry.seq, "seq") },
+        seq,
+      };
+    }
+    default:
+      return refuse("a message of unknown type");
+  }
+}
+
+function toSnapshot(fields: Fields): Snapshot {
+  const seq = toSeq(fields.seq, "seq");
+  const changes = toList(fields.changes, "changes", Infinity, "").map((item) => {
+    const change = toFields(item, "a change");
+    if (typeof change.key !== "string" || (change.value === undefined && change.removed !== true))
+      refuse("a change without key or value");
+    change.seq ??= seq;
+    // Checked above; the parsed objects are used as they are, since there may be a hundred thousand of them.
+    return change as unknown as Change;
+  });
+  return { type: "snapshot", prev: toSeq(fields.prev, "prev"), seq, changes, more: fields.more === true };
+}
+
+function toJoin(fields: Fields): Join {
+  const version = toSeq(fields.version, "version");
+  if (version !== PROTOCOL_VERSION)
+    refuse(`version ${version} of the protocol is not spoken here, only ${PROTOCOL_VERSION}`);
+  const join: Join = {
+    type: "join",
+    version,
+    secondaryId: toName(fields.secondaryId, "secondaryId"),
+    mode: toMode(fields.mode),
+    epoch: fields.epoch === null ? null : toName(fields.epoch, "epoch"),
+    since: toSeq(fields.since, "since"),
+  };
+  if (fields.prefixes === undefined) return join;
+  const prefixes = toList(fields.prefixes, "prefixes", PREFIXES_MAX, "PREFIXES_MAX").map((prefix) =>
+    toKey(prefix, "a prefix"),
+  );
+  return { ...join, prefixes };
+}
+
+function toMode(value: JsonValue | undefined): Mode {
+  if (value === "durable" || value === "memory" || value === "reader") return value;
+  return refuse('mode must be "durable", "memory" or "reader"');
+}
+
+function toHeader(fields: Fields): { clientId: string; id: number; ack: Ack; settled: number } {
+  const { ack, settled } = fields;
+  return { ...toOwnName(fields), ack: toAck(ack), settled: settled === undefined ? 0 : toSeq(settled, "settled") };
+}
+
+const toOwnName = (fields: Fields): { clientId: string; id: number } => ({
+  clientId: toName(fields.clientId, "clientId"),
+  id: toId(fields.id),
+});
+
+function toAck(value: JsonValue | undefined): Ack {
+  if (value === undefined || value === "all") return "all";
+  if (value === "primary") return "primary";
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  return refuse('ack must be "all", "primary" or a whole number of secondaries');
+}
+
+function toBatch(fields: Fields): Pick<Batch, "writes" | "checks"> {
+  const writes = toList(fields.ops, "ops", BATCH_OPERATIONS_MAX, "BATCH_OPERATIONS_MAX").map(toWrite);
+  const checks = toList(fields.checks ?? [], "checks", BATCH_CHECKS_MAX, "BATCH_CHECKS_MAX").map((item) => {
+    const { key, seq } = toFields(item, "a check");
+    return toCheck({ key, seq });
+  });
+  return checkedBatch(writes, checks);
+}
+
+function toWrite(item: JsonValue): Write {
+  const { insert, remove } = toFields(item, "an operation");
+  if (insert !== undefined && remove === undefined) {
+    const { key, value } = toFields(insert, "insert");
+    if (value === undefined) refuse("an insert needs a value");
+    return { key: toKey(key, "the key"), json: toJson(value) };
+  }
+  if (remove === undefined || insert !== undefined)
+    refuse('an operation is {"insert":{"key","value"}} or {"remove":{"key"}}');
+  return { key: toKey(toFields(remove, "remove").key, "the key"), removed: true };
+}
+
+function toCheck({ key, seq }: { key?: JsonValue | undefined; seq?: JsonValue | undefined }): Check {
+  return { key: toKey(key, "the key of a check"), seq: seq === null ? null : toSeq(seq, "the seq of a check") };
+}
+
+function checkedBatch(writes: Write[], checks: Check[]): Pick<Batch, "writes" | "checks"> {
+  if (writes.length > BATCH_OPERATIONS_MAX) {
+    refuse(
+      `the batch has ${writes.length} operations, more than ${BATCH_OPERATIONS_MAX} (BATCH_OPERATIONS_MAX)`,
+      "too-large",
+    );
+  }
+  if (checks.length > BATCH_CHECKS_MAX) {
+    refuse(`the batch has ${checks.length} checks, more than ${BATCH_CHECKS_MAX} (BATCH_CHECKS_MAX)`, "too-large");
+  }
+  const keys = new Set<string>();
+  let bytes = 0;
+  for (const write of writes) {
+    if (keys.has(write.key)) refuse(`the batch names ${quote(write.key)} twice`);
+    keys.add(write.key);
+    bytes += utf8Length(write.key) + ("json" in write ? utf8Length(write.json) : 0);
+  }
+  if (bytes > BATCH_BYTES_MAX)
+    refuse(`the batch has ${bytes} bytes, more than ${BATCH_BYTES_MAX} (BATCH_BYTES_MAX)`, "too-large");
+  return { writes, checks };
+}
+
+function toKey(value: JsonValue | undefined, what: string): string {
+  if (typeof value !== "string") refuse(`${what} must be a string`);
+  const fault = faultOfKey(value);
+  if (fault?.startsWith("is longer")) refuse(`${what} ${fault} (KEY_BYTES_MAX)`, "too-large");
+  if (fault !== undefined) refuse(`${what} ${fault}`);
+  return value;
+}
+
+function toJson(value: JsonValue): Json {
+  let json: Json | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch (error) {
+    // A cycle, a BigInt, or nesting deeper than the stack.
+    return refuse(
+      `the value cannot be written as JSON: ${error instanceof Error ? error.message.split("\n")[0] : "unknown"}`,
+    );
+  }
+  if (json === undefined) return refuse(`a value cannot be ${typeof value}`);
+  const bytes = json.length > VALUE_BYTES_MAX ? json.length : utf8Length(json);
+  if (bytes > VALUE_BYTES_MAX)
+    refuse(`the value has ${bytes} bytes or more, over ${VALUE_BYTES_MAX} (VALUE_BYTES_MAX)`, "too-large");
+  return json;
+}
+
+function toSeq(value: JsonValue | undefined, what: string): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) refuse(`${what} must be a whole number`);
+  return value;
+}
+
+function toId(value: JsonValue | undefined): number {
+  const id = toSeq(value, "id");
+  if (id === 0) refuse("ids begin at 1");
+  return id;
+}
+
+function toText(value: JsonValue | undefined, what: string): string {
+  return typeof value === "string" ? value : refuse(`${what} must be a string`);
+}
+
+/** Ids of clients, secondaries and histories: printable ASCII without blanks, so that they can stand in headers and logs. */
+function toName(value: JsonValue | undefined, what: string): string {
+  if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value))
+    refuse(`${what} must be printable ASCII without blanks`);
+  if (value.length > NAME_LENGTH_MAX)
+    refuse(`${what} is longer than ${NAME_LENGTH_MAX} letters (NAME_LENGTH_MAX)`, "too-large");
+  return value;
+}
+
+const quote = (key: string): string => JSON.stringify(key.length > 40 ? `${key.slice(0, 40)}…` : key);

@@ -1,0 +1,107 @@
+// What goes into the machines and what comes out: the whole interface between the core and its hosts.
+//
+// A host feeds one input at a time and carries out the returned effects in their order. It owes two things: whatever
+// a `persist` effect names is durable before the host says `persisted`, and `now` (milliseconds) never runs backwards.
+
+import type { Json } from "./kv.ts";
+import type { Commit } from "./store.ts";
+import type { Downstream, Mode, Operation, Reply, Snapshot, Upstream } from "./protocol.ts";
+
+/** A connection between one peer and the primary, named by the host. An HTTP request is a short one. */
+export type SessionId = number;
+
+/** What the primary must know of a member to serve it after it has lost its memory. Small: it lives beside the socket. */
+export interface Memo {
+  secondaryId: string;
+  mode: Mode;
+  prefixes?: string[];
+  acked: number;
+  inSync: boolean;
+}
+
+export type PrimaryInput =
+  /** The store is open. Inputs that came before are kept and taken now, in order. */
+  | { type: "start" }
+  /** A peer has connected, or (with `memo`) was connected before the primary lost its memory. */
+  | { type: "connect"; session: SessionId; memo?: Memo }
+  | { type: "disconnect"; session: SessionId }
+  | { type: "receive"; session: SessionId; message: Upstream }
+  /** The turn is over: order and commit what has come in. */
+  | { type: "commit" }
+  /** What the last `persist` named is durable. */
+  | { type: "persisted" }
+  /** What the last `persist` named is not there and will not be. */
+  | { type: "refused"; code: "storage-full" | "unavailable" }
+  /** The time that `wake` asked for has come. */
+  | { type: "tick" };
+
+export type PrimaryEffect =
+  /** Write all of it in one transaction, then answer `persisted` or `refused`. One at a time. */
+  | { type: "persist"; commit: Commit }
+  | { type: "send"; session: SessionId; message: Downstream<Json> }
+  | { type: "close"; session: SessionId; code: number; reason: string }
+  /** Keep this beside the socket, in place of what was kept before; undefined: the peer is no member any more. */
+  | { type: "remember"; session: SessionId; memo: Memo | undefined }
+  /** Give `tick` at this time, in place of the time asked for before; undefined: no timer is needed. */
+  | { type: "wake"; at: number | undefined };
+
+/** One atomic step of a secondary's visible state: all parts of one snapshot. */
+export interface Step {
+  epoch: string;
+  prev: number;
+  seq: number;
+  /** Everything that was there before is replaced. */
+  reset: boolean;
+  parts: Snapshot[];
+}
+
+/** How an operation ended, as its sender's own secondary tells it. */
+export type Settled = Reply | { type: "outcome-unknown"; clientId: string | null; id: number };
+
+export type SecondaryInput =
+  /** Local state has been read. Operations and connections that came before are kept and taken now. */
+  | { type: "start"; mode: "durable" | "memory"; epoch: string | null; seq: number }
+  | { type: "connect" }
+  | { type: "disconnect" }
+  | { type: "receive"; message: Downstream }
+  | { type: "operate"; operation: Operation }
+  | { type: "persisted" }
+  | { type: "refused"; detail: string }
+  /** The copy's mode has changed; when it has become durable, everything visible is on disk at this moment. */
+  | { type: "change-mode"; mode: "durable" | "memory" }
+  /** The page is about to be frozen or closed: leave, so that nobody waits for this secondary. */
+  | { type: "pause" }
+  | { type: "resume" }
+  | { type: "tick" };
+
+export type SecondaryEffect =
+  | { type: "send"; message: Upstream }
+  /** Make this step visible, at once and whole. */
+  | { type: "apply"; step: Step }
+  /** Write these steps in one transaction with their cursor, then answer `persisted` or `refused`. One at a time. */
+  | { type: "persist"; steps: Step[] }
+  | { type: "settle"; settled: Settled }
+  /** The primary broke the protocol: drop the connection and make a new one. */
+  | { type: "reconnect"; reason: string }
+  | { type: "wake"; at: number | undefined };
+
+/** Where a secondary stands, as it sees itself. */
+export type SecondaryState = "offline" | "joining" | "catching-up" | "following" | "paused";
+
+/** What a secondary knows of itself, for its users. */
+export interface SecondaryStatus {
+  state: SecondaryState;
+  epoch: string | null;
+  /** The visible state is the primary's state at this seq. */
+  seq: number;
+  /** The latest seq of the primary that this secondary has heard of. */
+  head: number;
+  /** For how long `seq` has been below `head`; 0 when it is not. */
+  lagMs: number;
+  inSync: boolean;
+  /** The seq up to which the copy is on disk; null when it is kept in memory only. */
+  persisted: number | null;
+  /** Operations without an answer. */
+  pending: number;
+  lastError: string | null;
+}

@@ -1,0 +1,133 @@
+// One group commit in the making: updates are put in order, each over what the ones before it have changed. Nothing
+// here is visible to anyone until the group is durable.
+
+import type { Arbiter } from "./arbiter.ts";
+import { changeBytes } from "./kv.ts";
+import type { Change, Check, Json, Write } from "./kv.ts";
+import { COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, OUTCOMES_PER_CLIENT_MAX } from "./limits.ts";
+import { writesOf } from "./protocol.ts";
+import type { Update } from "./protocol.ts";
+import type { ClientRecord, Commit, OutcomeRecord, PrimaryStore } from "./store.ts";
+
+/** What the group decided about an update. It counts once the group is durable. */
+export type Decision = OutcomeRecord | { id: number; code: "expired" };
+
+export class Group {
+  readonly #store: PrimaryStore;
+  readonly #arbiter: Arbiter;
+  #seq: number;
+  #bytes = 0;
+  #operations = 0;
+  // A key that is written again is taken out and put back, so that changes stay in the order of their seqs.
+  readonly #changes = new Map<string, Change<Json>>();
+  readonly #clients = new Map<string, OpenRecord>();
+
+  constructor(store: PrimaryStore, arbiter: Arbiter) {
+    this.#store = store;
+    this.#arbiter = arbiter;
+    this.#seq = store.head;
+  }
+
+  get isFull(): boolean {
+    return this.#bytes >= COMMIT_BYTES_MAX || this.#operations >= COMMIT_OPERATIONS_MAX;
+  }
+
+  /** Whether there is nothing to write. */
+  get isEmpty(): boolean {
+    return this.#changes.size === 0 && ![...this.#clients.values()].some((record) => record.isChanged);
+  }
+
+  toCommit(): Commit {
+    const clients = new Map<string, ClientRecord>();
+    for (const [clientId, record] of this.#clients) if (record.isChanged) clients.set(clientId, closeRecord(record));
+    return { seq: this.#seq, changes: [...this.#changes.values()], clients };
+  }
+
+  /** I1: decides an update, unless it was decided before: then that decision is the answer and nothing changes. */
+  place(update: Update): Decision {
+    this.#operations += 1;
+    const { clientId, id } = update;
+    if (clientId === null) return this.#decide(update);
+    const record = this.#openRecord(clientId);
+    if (id <= record.settled) return { id, code: "expired" };
+    const known = record.outcomes.get(id);
+    if (known) return known;
+    const outcome = this.#decide(update);
+    record.outcomes.set(id, outcome);
+    record.settling = Math.max(record.settling, update.settled);
+    record.isChanged = true;
+    return outcome;
+  }
+
+  #openRecord(clientId: string): OpenRecord {
+    let open = this.#clients.get(clientId);
+    if (!open) {
+      const { settled, outcomes } = this.#store.readClient(clientId) ?? { settled: 0, outcomes: [] };
+      const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]));
+      open = { settled, settling: settled, outcomes: byId, isChanged: false };
+      this.#clients.set(clientId, open);
+    }
+    return open;
+  }
+
+  #decide(update: Update): OutcomeRecord {
+    const { id, ack } = update;
+    const writes = writesOf(update);
+    if (typeof ack === "number") {
+      const { expected } = this.#arbiter.count(
+        writes.map((write) => write.key),
+        Infinity,
+      );
+      if (expected < ack) return { id, code: "not-enough-replicas" };
+    }
+    const check = update.type === "batch" ? this.#failedCheck(update.checks) : undefined;
+    if (check) return { id, code: "conflict", check };
+    this.#apply(writes);
+    return { id, seq: this.#seq };
+  }
+
+  #failedCheck(checks: readonly Check[]): Check | undefined {
+    for (const { key, seq } of checks) {
+      const actual = this.#seqOf(key);
+      if (actual !== seq) return { key, seq: actual };
+    }
+    return undefined;
+  }
+
+  /** O1: all writes of one update take one seq; removing what is not there changes nothing and takes none. */
+  #apply(writes: readonly Write[]): void {
+    const seq = this.#seq + 1;
+    for (const write of writes) {
+      if ("removed" in write && this.#seqOf(write.key) === null) continue;
+      const change: Change<Json> =
+        "removed" in write ? { key: write.key, removed: true, seq } : { key: write.key, value: write.json, seq };
+      this.#changes.delete(write.key);
+      this.#changes.set(write.key, change);
+      this.#bytes += changeBytes(change);
+      this.#seq = seq;
+    }
+  }
+
+  /** The seq of a key's entry as this group leaves it; null if there is none. */
+  #seqOf(key: string): number | null {
+    const change = this.#changes.get(key);
+    if (change) return "value" in change ? change.seq : null;
+    return this.#store.get(key)?.seq ?? null;
+  }
+}
+
+/** A client's record while the group is in the making. */
+interface OpenRecord {
+  settled: number;
+  /** What `settled` becomes with this group; until then the group itself still answers repeats. */
+  settling: number;
+  outcomes: Map<number, OutcomeRecord>;
+  isChanged: boolean;
+}
+
+/** Forgets what the client has settled and, at the limit, its oldest outcomes. */
+function closeRecord({ settling, outcomes }: OpenRecord): ClientRecord {
+  const kept = [...outcomes.values()].filter((outcome) => outcome.id > settling).sort((a, b) => a.id - b.id);
+  const surplus = kept.splice(0, Math.max(0, kept.length - OUTCOMES_PER_CLIENT_MAX));
+  return { settled: surplus.at(-1)?.id ?? settling, outcomes: kept };
+}

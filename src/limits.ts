@@ -1,0 +1,62 @@
+// Every limit of Headwater, in one place. A limit that is exceeded is answered with an error that names it.
+
+/** A key's size in UTF-8. */
+export const KEY_BYTES_MAX = 1024;
+/** A value's size as JSON text in UTF-8. */
+export const VALUE_BYTES_MAX = 1024 * 1024;
+/** Writes in one batch. */
+export const BATCH_OPERATIONS_MAX = 1000;
+/** A batch's keys and values together, and with them the longest message that anyone may send. */
+export const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+/** Checks in one batch. */
+export const BATCH_CHECKS_MAX = 1000;
+/** One WebSocket frame in UTF-8. Frames near 1 MB to hibernated sockets can fail on the platform. */
+export const FRAME_BYTES_MAX = 900_000;
+/** One line of the protocol in UTF-8: the largest batch with its JSON around it. */
+export const LINE_BYTES_MAX = BATCH_BYTES_MAX + 1024 * 1024;
+
+/** What may be un-acked per secondary before it leaves the in-sync set and is served by catch-up. */
+export const WINDOW_BYTES_MAX = 1024 * 1024;
+export const WINDOW_FRAMES_MAX = 256;
+/** One part of a catch-up or bootstrap; a part never splits a seq, so it may exceed these by one batch. */
+export const PART_CHANGES_MAX = 1000;
+export const PART_BYTES_MAX = 128 * 1024;
+/** One group commit: no further operation joins it once it holds this much. */
+export const COMMIT_BYTES_MAX = 4 * 1024 * 1024;
+export const COMMIT_OPERATIONS_MAX = 5000;
+
+/** Updates that the primary has taken and not answered yet. */
+export const OPERATIONS_IN_FLIGHT_MAX = 10_000;
+/** Updates that one secondary has sent and that are not answered yet; the others wait with it. */
+export const OPERATIONS_SENT_MAX = 1000;
+/** Operations that wait with one secondary. */
+export const OPERATIONS_PENDING_MAX = 100_000;
+/** Outcomes kept per client. A client that has more than this un-settled cannot repeat the oldest. */
+export const OUTCOMES_PER_CLIENT_MAX = 2000;
+/** Members of the in-sync set. */
+export const IN_SYNC_MAX = 64;
+/** Sockets per store. */
+export const SOCKETS_MAX = 10_000;
+/** Prefixes that a secondary may ask for. */
+export const PREFIXES_MAX = 32;
+/** Entries in one list answer. */
+export const LIST_LIMIT_MAX = 1000;
+/** A list answer stops before it holds more than this, and hands out a cursor. */
+export const LIST_BYTES_MAX = 4 * 1024 * 1024;
+/** Letters of a store's name, of a client's id and of a secondary's id. */
+export const NAME_LENGTH_MAX = 128;
+
+/** An update is answered at most this long after the primary received it. */
+export const DEADLINE_MS = 1000;
+/** The default of `lagLimitMs`: a member that owes an ack for so long leaves the in-sync set. */
+export const LAG_LIMIT_MS = 1000;
+/** Refused persistence is tried again after this. */
+export const PERSIST_RETRY_MS = 100;
+/** Un-acked snapshots are sent again after this on a transport that can lose frames. */
+export const RESEND_MS = 100;
+/** An operation that could not be sent for so long fails as `offline`. */
+export const UNSENT_LIMIT_MS = 1000;
+/** A client waits so long for an answer before it calls the outcome unknown: the deadline, and time to reconnect and ask again. */
+export const OUTCOME_PATIENCE_MS = 3000;
+/** A secondary whose Join is not answered for so long makes a new connection. */
+export const JOIN_PATIENCE_MS = 5000;

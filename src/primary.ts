@@ -1,0 +1,309 @@
+// The primary: takes sessions and members in, streams what is durable to them, and answers operations. It knows no
+// clock, socket or disk; a host feeds it inputs and carries out its effects. The way of an update is drawn in
+// updates.ts, that of a member in arbiter.ts, that of a snapshot in replicator.ts.
+
+import { Arbiter } from "./arbiter.ts";
+import type { Member } from "./arbiter.ts";
+import { unreachable } from "./assert.ts";
+import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts";
+import type { Json } from "./kv.ts";
+import { LAG_LIMIT_MS, RESEND_MS } from "./limits.ts";
+import { CLOSE } from "./protocol.ts";
+import type { Downstream, Get, Join, MemberState, Mode, Upstream } from "./protocol.ts";
+import { Replicator } from "./replicator.ts";
+import type { LiveCommit } from "./replicator.ts";
+import type { PrimaryStore } from "./store.ts";
+import { Updates } from "./updates.ts";
+
+export interface PrimarySettings {
+  /** A member of the in-sync set that owes an ack for so long leaves it. */
+  lagLimitMs: number;
+  /** Whether frames can get lost on the way, so that what is un-acked must be sent again. */
+  isLossy: boolean;
+}
+
+export const PRIMARY_DEFAULTS: PrimarySettings = { lagLimitMs: LAG_LIMIT_MS, isLossy: false };
+
+export interface MemberStatus {
+  id: string;
+  mode: Mode;
+  state: MemberState;
+  acked: number;
+  lagMs: number;
+}
+
+export class Primary {
+  readonly #store: PrimaryStore;
+  readonly #settings: PrimarySettings;
+  readonly #arbiter: Arbiter;
+  #isStarted = false;
+  #before: PrimaryInput[] = [];
+  readonly #updates: Updates;
+  readonly #sessions = new Set<SessionId>();
+  #wakeAt: number | undefined;
+  #effects: PrimaryEffect[] = [];
+
+  constructor(store: PrimaryStore, settings: PrimarySettings = PRIMARY_DEFAULTS) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#arbiter = new Arbiter(settings.lagLimitMs);
+    this.#updates = new Updates(
+      store,
+      this.#arbiter,
+      (effect) => this.#emit(effect),
+      (live, now) => this.#replicate(live, now),
+    );
+  }
+
+  step(input: PrimaryInput, now: number): PrimaryEffect[] {
+    if (this.#isStarted) {
+      this.#take(input, now);
+    } else if (input.type === "start") {
+      this.#isStarted = true;
+      for (const kept of this.#before.splice(0)) this.#take(kept, now);
+    } else {
+      this.#before.push(input); // B1
+    }
+    this.#scheduleWake();
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  members(now: number): MemberStatus[] {
+    return [...this.#arbiter.members].map(({ secondaryId, mode, state, replicator }) => ({
+      id: secondaryId,
+      mode,
+      state,
+      acked: replicator.acked,
+      lagMs: now - (replicator.oldestUnackedAt ?? now),
+    }));
+  }
+
+  /** Updates that have been taken and not answered. */
+  get operationsInFlight(): number {
+    return this.#updates.size;
+  }
+
+  #take(input: PrimaryInput, now: number): void {
+    switch (input.type) {
+      case "start":
+        return;
+      case "connect":
+        this.#sessions.add(input.session);
+        if (input.memo) this.#restore(input.session, input.memo, now);
+        return;
+      case "disconnect":
+        this.#sessions.delete(input.session);
+        this.#leave(input.session);
+        return;
+      case "receive":
+        // A session that was closed here may still have messages on the way.
+        if (this.#sessions.has(input.session)) this.#receive(input.session, input.message, now);
+        return;
+      case "commit":
+        return this.#updates.commit(now);
+      case "persisted":
+        return this.#updates.persisted(now);
+      case "refused":
+        return this.#updates.refused(input.code, now);
+      case "tick":
+        return this.#tick(now);
+      default:
+        return unreachable(input);
+    }
+  }
+
+  #receive(session: SessionId, message: Upstream, now: number): void {
+    switch (message.type) {
+      case "join":
+        return this.#join(session, message, now);
+      case "leave":
+        this.#emit({ type: "remember", session, memo: undefined });
+        return this.#leave(session);
+      case "snapshot-ack":
+        return this.#acked(session, message.seq, now);
+      case "resend":
+        return this.#resend(session, message.since, now);
+      case "get":
+        return this.#get(session, message);
+      case "insert":
+      case "remove":
+      case "batch":
+        return this.#updates.enqueue(session, message, now);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  // --- membership
+
+  #join(session: SessionId, join: Join, now: number): void {
+    const { secondaryId, mode, prefixes, epoch, since } = join;
+    const older = this.#arbiter.memberNamed(secondaryId);
+    if (older && older.session !== session)
+      this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
+    this.#arbiter.remove(session);
+    const who = { session, secondaryId, mode, wasInSync: false };
+    const isContinued = epoch === this.#store.epoch && since >= this.#store.floor && since <= this.#store.head;
+    this.#admit(who, prefixes, isContinued ? since : undefined, now);
+  }
+
+  /** Takes a member in again that this primary served before it lost its memory. */
+  #restore(session: SessionId, memo: Memo, now: number): void {
+    const { secondaryId, mode, prefixes, acked, inSync } = memo;
+    const who = { session, secondaryId, mode, wasInSync: inSync };
+    if (acked === 0 || acked < this.#store.floor || acked > this.#store.head)
+      return this.#admit(who, prefixes, undefined, now);
+    const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
+    this.#addMember(who, new Replicator(prefixes, start), now);
+  }
+
+  /** Answers a Join: from `since` by catch-up, or from nothing by bootstrap. */
+  #admit(who: Who, prefixes: readonly string[] | undefined, since: number | undefined, now: number): void {
+    const { head, epoch } = this.#store;
+    const reset = since === undefined;
+    const start = { since: since ?? 0, tombstonesAfter: reset ? head : 0, isStepOpen: true };
+    this.#send(who.session, { type: "joined-secondary", epoch, head, reset });
+    this.#addMember(who, new Replicator(prefixes, start), now);
+  }
+
+  #addMember({ session, secondaryId, mode, wasInSync }: Who, replicator: Replicator, now: number): void {
+    const member: Member = { session, secondaryId, mode, replicator, state: "catching-up" };
+    this.#arbiter.add(member);
+    this.#pump(member, now);
+    this.#arbiter.review(member, this.#store.head);
+    const isInSync = member.state === "in-sync";
+    if (isInSync !== wasInSync) this.#send(session, { type: "membership", inSync: isInSync });
+    this.#remember(member);
+  }
+
+  #leave(session: SessionId): void {
+    for (const candidate of this.#arbiter.remove(session)) this.#review(candidate);
+    this.#updates.confirm(); // M3
+  }
+
+  #acked(session: SessionId, seq: number, now: number): void {
+    const member = this.#arbiter.memberOf(session);
+    if (!member) return; // It has left; the ack was on its way.
+    if (!member.replicator.ack(seq)) return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
+    this.#pump(member, now);
+    if (!this.#review(member)) this.#remember(member);
+    this.#updates.confirm();
+  }
+
+  #resend(session: SessionId, since: number, now: number): void {
+    const member = this.#arbiter.memberOf(session);
+    if (!member) return;
+    if (since < this.#store.floor) {
+      const { secondaryId, mode, state, replicator } = member;
+      this.#arbiter.remove(session);
+      return this.#admit(
+        { session, secondaryId, mode, wasInSync: state === "in-sync" },
+        replicator.prefixes,
+        undefined,
+        now,
+      );
+    }
+    if (!member.replicator.rewind(since))
+      return this.#close(session, CLOSE.badMessage, "asked for a seq that was never sent");
+    this.#pump(member, now);
+  }
+
+  /** Admits a member that has caught up; true if its state changed. */
+  #review(member: Member): boolean {
+    if (!this.#arbiter.review(member, this.#store.head)) return false;
+    if (member.state === "in-sync") this.#send(member.session, { type: "membership", inSync: true });
+    this.#remember(member);
+    return true;
+  }
+
+  #demote(member: Member): void {
+    if (!this.#arbiter.demote(member)) return;
+    this.#send(member.session, { type: "membership", inSync: false });
+    this.#remember(member);
+  }
+
+  #remember({ session, secondaryId, mode, state, replicator }: Member): void {
+    const memo: Memo = { secondaryId, mode, acked: replicator.acked, inSync: state === "in-sync" };
+    if (replicator.prefixes) memo.prefixes = [...replicator.prefixes];
+    this.#emit({ type: "remember", session, memo });
+  }
+
+  // --- replication
+
+  #replicate(live: LiveCommit, now: number): void {
+    for (const member of this.#arbiter.members) {
+      const snapshot = member.replicator.offer(live, now);
+      if (snapshot) this.#send(member.session, snapshot);
+      else if (snapshot === undefined) {
+        this.#demote(member); // M4
+        this.#pump(member, now);
+      }
+    }
+  }
+
+  #pump(member: Member, now: number): void {
+    for (const snapshot of member.replicator.pump(this.#store, now)) this.#send(member.session, snapshot);
+  }
+
+  #get(session: SessionId, { clientId, id, key }: Get): void {
+    const entry = this.#store.get(key) ?? null;
+    this.#send(session, { type: "get-result", clientId, id, entry, seq: this.#store.head });
+  }
+
+  // --- time
+
+  #tick(now: number): void {
+    this.#updates.expire(now);
+    for (const member of this.#arbiter.overdue(now)) this.#demote(member); // M4
+    this.#updates.confirm(); // M3
+    if (this.#settings.isLossy) this.#resendUnacked(now);
+    this.#updates.commit(now);
+  }
+
+  /** D5: where frames can get lost, whatever is un-acked goes out again. */
+  #resendUnacked(now: number): void {
+    for (const { session, replicator } of this.#arbiter.members) {
+      const at = replicator.oldestUnackedAt;
+      if (at === undefined || now - at < RESEND_MS) continue;
+      replicator.rewind(replicator.resendFrom);
+      for (const snapshot of replicator.pump(this.#store, now)) this.#send(session, snapshot);
+    }
+  }
+
+  #nextWakeAt(): number {
+    let next = Math.min(this.#updates.nextWakeAt, this.#arbiter.nextOverdueAt());
+    if (!this.#settings.isLossy) return next;
+    for (const { replicator } of this.#arbiter.members) {
+      next = Math.min(next, (replicator.oldestUnackedAt ?? Infinity) + RESEND_MS);
+    }
+    return next;
+  }
+
+  #scheduleWake(): void {
+    const next = this.#nextWakeAt();
+    const at = next === Infinity ? undefined : next;
+    if (at !== this.#wakeAt) this.#emit({ type: "wake", at });
+    this.#wakeAt = at;
+  }
+
+  // --- effects
+
+  #emit(effect: PrimaryEffect): void {
+    // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
+    if (effect.type !== "send" || this.#sessions.has(effect.session)) this.#effects.push(effect);
+  }
+
+  #send(session: SessionId, message: Downstream<Json>): void {
+    this.#emit({ type: "send", session, message });
+  }
+
+  #close(session: SessionId, code: number, reason: string): void {
+    this.#emit({ type: "close", session, code, reason });
+    this.#sessions.delete(session);
+    this.#leave(session);
+  }
+}
+
+type Who = Pick<Member, "session" | "secondaryId" | "mode"> & { wasInSync: boolean };

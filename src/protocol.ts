@@ -1,0 +1,190 @@
+// The messages between a primary and its secondaries, as both machines see them. How they look on the wire is the
+// codec's business.
+
+import type { Change, Check, Entry, Json, JsonValue, Write } from "./kv.ts";
+
+/** Raised with every change of the wire; travels in Join and in the WebSocket subprotocol. */
+export const PROTOCOL_VERSION = 1;
+
+/** The WebSocket subprotocol of this version. */
+export const SUBPROTOCOL = "headwater.v1";
+
+/** Who must have an update on disk before it is acknowledged: all of the in-sync set, the primary alone, or it and n secondaries. */
+export type Ack = "all" | "primary" | number;
+
+/** How a secondary keeps its copy: on disk (it may be in sync), in memory only, or not at all (it just reads the stream). */
+export type Mode = "durable" | "memory" | "reader";
+
+/** Where a member stands, as the primary sees it. */
+export type MemberState = "catching-up" | "in-sync" | "lagging" | "following";
+
+/** Why an operation failed. What each means, and whether it carries `applied`, stands in SPEC.md. */
+export type FailureCode =
+  | "bad-request"
+  | "too-large"
+  | "conflict"
+  | "not-enough-replicas"
+  | "unconfirmed"
+  | "in-doubt"
+  | "expired"
+  | "overloaded"
+  | "storage-full"
+  | "unavailable"
+  | "unauthorized"
+  | "forbidden"
+  | "rate-limited"
+  | "offline";
+
+/** Names an operation. `clientId` is null where nobody will ask again: then no outcome is kept. */
+export interface OperationName {
+  clientId: string | null;
+  /** Rises with each operation of one client. */
+  id: number;
+}
+
+interface UpdateHeader extends OperationName {
+  ack: Ack;
+  /** The client has the answers to all its ids up to this one: their outcomes may be forgotten. */
+  settled: number;
+}
+
+export interface Insert extends UpdateHeader {
+  type: "insert";
+  key: string;
+  json: Json;
+}
+
+export interface Remove extends UpdateHeader {
+  type: "remove";
+  key: string;
+}
+
+export interface Batch extends UpdateHeader {
+  type: "batch";
+  writes: Write[];
+  checks: Check[];
+}
+
+export interface Get extends OperationName {
+  type: "get";
+  key: string;
+}
+
+export type Update = Insert | Remove | Batch;
+export type Operation = Update | Get;
+
+/** Asks for a place among the secondaries; answered by JoinedSecondary. */
+export interface Join {
+  type: "join";
+  version: number;
+  /** The secondary's own lasting id; a session that joins with the id of an older one supersedes it. */
+  secondaryId: string;
+  mode: Mode;
+  /** The history that `since` belongs to; null when the secondary holds nothing. */
+  epoch: string | null;
+  since: number;
+  /** Only keys that begin with one of these; left out, all keys. */
+  prefixes?: string[];
+}
+
+/** Gives up the place: what this secondary owes is waived. The socket stays open. */
+export interface Leave {
+  type: "leave";
+}
+
+/** Everything up to `seq` is applied and persisted here (held, where the mode is not durable). Cumulative. */
+export interface SnapshotAck {
+  type: "snapshot-ack";
+  seq: number;
+}
+
+/** A gap was seen: send again what follows `since`. */
+export interface Resend {
+  type: "resend";
+  since: number;
+}
+
+export type Upstream = Join | Leave | SnapshotAck | Resend | Operation;
+
+/** The answer to Join, and the announcement of a bootstrap that was not asked for. */
+export interface JoinedSecondary {
+  type: "joined-secondary";
+  epoch: string;
+  head: number;
+  /** Whether what follows replaces everything that the secondary holds (bootstrap) or continues it (catch-up). */
+  reset: boolean;
+}
+
+/**
+ * One step of the visible state, from `prev` to `seq`. With `more` it is only a part of a step: it is kept aside until
+ * the part without `more` arrives, and then all take effect at once. Changes are in the order of their seqs.
+ */
+export interface Snapshot<Value = JsonValue> {
+  type: "snapshot";
+  prev: number;
+  seq: number;
+  changes: Change<Value>[];
+  more: boolean;
+}
+
+/** Tells a secondary that it has entered or left the in-sync set. */
+export interface Membership {
+  type: "membership";
+  inSync: boolean;
+}
+
+export interface OperationAck extends OperationName {
+  type: "operation-ack";
+  seq: number;
+  /** Secondaries in the in-sync set that have it on disk. */
+  replicas: number;
+}
+
+export interface OperationFailed extends OperationName {
+  type: "operation-failed";
+  code: FailureCode;
+  /** False: it did not happen and never will. True: it is durable at `seq`. Left out: not known yet. */
+  applied?: boolean;
+  seq?: number;
+  replicas?: number;
+  /** How many secondaries were waited for. */
+  expected?: number;
+  /** The check that failed, with the seq that the key really has. */
+  check?: Check;
+  detail?: string;
+}
+
+export interface GetResult extends OperationName {
+  type: "get-result";
+  entry: Entry<Json> | null;
+  seq: number;
+}
+
+export type Outcome = OperationAck | OperationFailed;
+export type Reply = Outcome | GetResult;
+/** `Value` is what snapshots hold: text at the primary, parsed values at a secondary. */
+export type Downstream<Value = JsonValue> = JoinedSecondary | Snapshot<Value> | Membership | Reply;
+
+/** Why a primary closes a session; the reason's text says more. */
+export const CLOSE = {
+  badMessage: 4400,
+  superseded: 4409,
+  overloaded: 4429,
+} as const;
+
+/** The writes that an update asks for, in order. */
+export function writesOf(update: Update): Write[] {
+  switch (update.type) {
+    case "insert":
+      return [{ key: update.key, json: update.json }];
+    case "remove":
+      return [{ key: update.key, removed: true }];
+    case "batch":
+      return update.writes;
+  }
+}
+
+/** The keys that an operation concerns. */
+export function keysOf(operation: Operation): string[] {
+  return operation.type === "get" ? [operation.key] : writesOf(operation).map((write) => write.key);
+}

@@ -1,0 +1,328 @@
+// The secondary: follows a primary by the chain of its snapshots, has them made visible and persisted, acks what is
+// persisted, and carries its users' operations to the primary and the answers back. It keeps no entries itself.
+//
+//                                    +------ disconnect ------+
+//                                    v                        |
+//   start --> offline --connect--> joining --joined--> catching-up --step up to head--> following
+//                ^                                            ^                             |
+//                |                                            +---- bootstrap announced ----+
+//                +--resume-- paused <--pause-- (any)
+//
+// A snapshot's way: receive -> (aside until its step is whole) -> apply, at once -> persist -> SnapshotAck.
+
+import { unreachable } from "./assert.ts";
+import type { SecondaryEffect, SecondaryInput, SecondaryState, SecondaryStatus, Step } from "./effects.ts";
+import { isCovered } from "./kv.ts";
+import { JOIN_PATIENCE_MS, PERSIST_RETRY_MS } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
+import { PROTOCOL_VERSION, keysOf } from "./protocol.ts";
+import type { Downstream, Join, JoinedSecondary, Snapshot } from "./protocol.ts";
+
+export interface SecondarySettings {
+  /** Its own lasting id. */
+  secondaryId: string;
+  /** Only keys that begin with one of these; undefined: all. */
+  prefixes: string[] | undefined;
+}
+
+/** A session's agreement with the primary. */
+interface Membership {
+  epoch: string;
+  /** The primary's head when it answered; the visible state is behind until it has come so far. */
+  head: number;
+  /** A bootstrap was announced and has not been applied yet. */
+  isBootstrapping: boolean;
+  inSync: boolean;
+  /** The cursor for which a gap has been reported already. */
+  askedFrom?: number;
+}
+
+/** Parts of a step that is not whole yet. */
+interface Aside {
+  seq: number;
+  parts: Snapshot[];
+}
+
+export class Secondary {
+  readonly #settings: SecondarySettings;
+  readonly #outbox = new Outbox((effect) => this.#emit(effect));
+  #mode: "durable" | "memory" = "memory";
+  #isStarted = false;
+  #before: SecondaryInput[] = [];
+  #isConnected = false;
+  #isPaused = false;
+  #joinSentAt: number | undefined;
+  #membership: Membership | undefined;
+  #aside: Aside | undefined;
+  #epoch: string | null = null;
+  #seq = 0;
+  #head = 0;
+  #behindSince: number | undefined;
+  #persistedSeq = 0;
+  #unpersisted: Step[] = [];
+  #persisting: Step[] | undefined;
+  #retryAt: number | undefined;
+  #lastError: string | null = null;
+  #wakeAt: number | undefined;
+  #effects: SecondaryEffect[] = [];
+
+  constructor(settings: SecondarySettings) {
+    this.#settings = settings;
+  }
+
+  step(input: SecondaryInput, now: number): SecondaryEffect[] {
+    if (this.#isStarted) {
+      this.#take(input, now);
+    } else if (input.type === "start") {
+      this.#isStarted = true;
+      this.#mode = input.mode;
+      this.#epoch = input.epoch;
+      this.#seq = this.#head = this.#persistedSeq = input.seq;
+      for (const kept of this.#before.splice(0)) this.#take(kept, now);
+    } else {
+      this.#before.push(input); // B1
+    }
+    if (this.#head <= this.#seq) this.#behindSince = undefined;
+    else this.#behindSince ??= now;
+    this.#scheduleWake();
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  status(now: number): SecondaryStatus {
+    return {
+      state: this.#state,
+      epoch: this.#epoch,
+      seq: this.#seq,
+      head: this.#head,
+      lagMs: this.#behindSince === undefined ? 0 : now - this.#behindSince,
+      inSync: this.#membership?.inSync ?? false,
+      persisted: this.#mode === "durable" ? this.#persistedSeq : null,
+      pending: this.#outbox.size,
+      lastError: this.#lastError,
+    };
+  }
+
+  get #state(): SecondaryState {
+    if (this.#isPaused) return "paused";
+    if (!this.#isConnected) return "offline";
+    if (!this.#membership) return "joining";
+    const { isBootstrapping, head } = this.#membership;
+    return isBootstrapping || this.#aside || this.#seq < head ? "catching-up" : "following";
+  }
+
+  #take(input: SecondaryInput, now: number): void {
+    switch (input.type) {
+      case "start":
+        return;
+      case "connect":
+        this.#isConnected = true;
+        return this.#join(now);
+      case "disconnect":
+        this.#isConnected = false;
+        this.#endMembership();
+        return this.#outbox.close(now);
+      case "receive":
+        return this.#receive(input.message, now);
+      case "operate":
+        return this.#outbox.operate(input.operation, now);
+      case "persisted":
+        return this.#persisted(now);
+      case "refused":
+        return this.#refused(input.detail, now);
+      case "change-mode":
+        return this.#changeMode(input.mode);
+      case "pause":
+        return this.#pause();
+      case "resume":
+        this.#isPaused = false;
+        return this.#join(now);
+      case "tick":
+        return this.#tick(now);
+      default:
+        return unreachable(input);
+    }
+  }
+
+  // --- membership
+
+  #join(now: number): void {
+    if (!this.#isConnected || this.#isPaused) return;
+    this.#endMembership();
+    this.#joinSentAt = now;
+    const { secondaryId, prefixes } = this.#settings;
+    const join: Join = {
+      type: "join",
+      version: PROTOCOL_VERSION,
+      secondaryId,
+      mode: this.#mode,
+      epoch: this.#epoch,
+      since: this.#seq,
+    };
+    this.#emit({ type: "send", message: prefixes ? { ...join, prefixes } : join });
+  }
+
+  #joined({ epoch, head, reset }: JoinedSecondary, now: number): void {
+    if (!reset && epoch !== this.#epoch) return this.#reconnect("the primary continues a history that is not ours");
+    this.#joinSentAt = undefined;
+    this.#aside = undefined;
+    this.#membership = { epoch, head, isBootstrapping: reset, inSync: false };
+    this.#head = head;
+    this.#outbox.open(now);
+  }
+
+  #pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    if (this.#isConnected) this.#emit({ type: "send", message: { type: "leave" } });
+    this.#endMembership();
+  }
+
+  #endMembership(): void {
+    this.#membership = undefined;
+    this.#aside = undefined;
+    this.#joinSentAt = undefined;
+  }
+
+  #changeMode(mode: "durable" | "memory"): void {
+    if (mode === this.#mode) return;
+    this.#mode = mode;
+    this.#unpersisted = [];
+    this.#persisting = undefined;
+    this.#retryAt = undefined;
+    this.#persistedSeq = this.#seq;
+    // The primary learns of it by a new Join; a new connection leaves no doubt about which acks meant what.
+    if (this.#isConnected) this.#reconnect(`the copy is kept in ${mode === "durable" ? "storage" : "memory"} now`);
+  }
+
+  // --- replication
+
+  #receive(message: Downstream, now: number): void {
+    switch (message.type) {
+      case "joined-secondary":
+        // An answer to a Join from before a pause is void.
+        return this.#joinSentAt !== undefined || this.#membership ? this.#joined(message, now) : undefined;
+      case "snapshot":
+        return this.#membership ? this.#follow(this.#membership, message, now) : undefined;
+      case "membership":
+        if (this.#membership) this.#membership.inSync = message.inSync;
+        return;
+      case "operation-ack":
+      case "operation-failed":
+      case "get-result":
+        return this.#outbox.answer(message, (operation, seq) => this.#mustSee(keysOf(operation), seq), now);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  #follow(membership: Membership, snapshot: Snapshot, now: number): void {
+    this.#head = Math.max(this.#head, snapshot.seq);
+    const isFirstOfBootstrap = membership.isBootstrapping && !this.#aside;
+    const cursor = this.#aside?.seq ?? (isFirstOfBootstrap ? 0 : this.#seq);
+    if (snapshot.prev > cursor) return this.#askFrom(membership, cursor); // D2
+    if (snapshot.seq <= cursor && !isFirstOfBootstrap) return this.#ack(this.#aside?.seq ?? this.#heldSeq); // D1
+    this.#aside ??= { seq: 0, parts: [] };
+    this.#aside.seq = snapshot.seq;
+    this.#aside.parts.push(snapshot);
+    if (snapshot.more) return this.#ack(snapshot.seq);
+    this.#apply(membership, this.#aside, now);
+  }
+
+  /** V1: all parts take effect at once. */
+  #apply(membership: Membership, { seq, parts }: Aside, now: number): void {
+    const step: Step = { epoch: membership.epoch, prev: parts[0]!.prev, seq, reset: membership.isBootstrapping, parts };
+    this.#aside = undefined;
+    membership.isBootstrapping = false;
+    this.#epoch = step.epoch;
+    this.#seq = seq;
+    this.#emit({ type: "apply", step });
+    this.#outbox.applied(seq);
+    if (this.#mode === "memory") return this.#ack(seq);
+    if (step.reset) this.#unpersisted = [];
+    this.#unpersisted.push(step);
+    this.#persist(now);
+  }
+
+  /** D2: a gap is reported once; the answer begins at the cursor. */
+  #askFrom(membership: Membership, cursor: number): void {
+    if (membership.askedFrom === cursor) return;
+    membership.askedFrom = cursor;
+    this.#emit({ type: "send", message: { type: "resend", since: cursor } });
+  }
+
+  /** What this secondary may say that it holds: what is on disk or, without one, what is visible. */
+  get #heldSeq(): number {
+    return this.#mode === "durable" ? this.#persistedSeq : this.#seq;
+  }
+
+  #ack(seq: number): void {
+    this.#emit({ type: "send", message: { type: "snapshot-ack", seq } });
+  }
+
+  #mustSee(keys: readonly string[], seq: number): boolean {
+    return seq > this.#seq && !this.#isPaused && keys.some((key) => isCovered(key, this.#settings.prefixes));
+  }
+
+  // --- persistence
+
+  #persist(now: number): void {
+    if (this.#persisting || this.#unpersisted.length === 0 || now < (this.#retryAt ?? now)) return;
+    this.#retryAt = undefined;
+    this.#persisting = this.#unpersisted;
+    this.#unpersisted = [];
+    this.#emit({ type: "persist", steps: this.#persisting });
+  }
+
+  #persisted(now: number): void {
+    const last = this.#persisting?.at(-1);
+    if (!last) return; // The mode has changed meanwhile.
+    this.#persisting = undefined;
+    this.#persistedSeq = last.seq;
+    this.#lastError = null;
+    // D3; an ack for another history would be taken for one of this.
+    const isOfThisHistory = this.#membership?.epoch === last.epoch && !this.#membership.isBootstrapping;
+    if (isOfThisHistory) this.#ack(last.seq);
+    this.#persist(now);
+  }
+
+  /** D4: what was refused is tried again, together with what has come since; its ack waits. */
+  #refused(detail: string, now: number): void {
+    if (!this.#persisting) return;
+    const isReplaced = this.#unpersisted[0]?.reset === true;
+    if (!isReplaced) this.#unpersisted = [...this.#persisting, ...this.#unpersisted];
+    this.#persisting = undefined;
+    this.#lastError = detail;
+    this.#retryAt = now + PERSIST_RETRY_MS;
+  }
+
+  // --- time and effects
+
+  #tick(now: number): void {
+    this.#outbox.expire(now);
+    this.#persist(now);
+    if (this.#joinSentAt !== undefined && now - this.#joinSentAt >= JOIN_PATIENCE_MS) {
+      this.#reconnect("the primary does not answer");
+    }
+  }
+
+  #reconnect(reason: string): void {
+    this.#lastError = reason;
+    this.#endMembership();
+    this.#emit({ type: "reconnect", reason });
+  }
+
+  #scheduleWake(): void {
+    const joinAt = this.#joinSentAt === undefined ? Infinity : this.#joinSentAt + JOIN_PATIENCE_MS;
+    const retryAt = this.#unpersisted.length > 0 ? this.#retryAt : undefined;
+    const next = Math.min(this.#outbox.nextWakeAt, retryAt ?? Infinity, joinAt);
+    const at = next === Infinity ? undefined : next;
+    if (at !== this.#wakeAt) this.#emit({ type: "wake", at });
+    this.#wakeAt = at;
+  }
+
+  #emit(effect: SecondaryEffect): void {
+    this.#effects.push(effect);
+  }
+}

@@ -1,0 +1,214 @@
+// What a primary may read of its persistence, what it asks to be written, and both in memory. The rule that binds
+// every store: what it shows is durable. Real ones live with the hosts.
+
+import { assert } from "./assert.ts";
+import { changeBytes, compareKeys, isInRange } from "./kv.ts";
+import type { Change, Check, Entry, Json, Range } from "./kv.ts";
+import { LIST_BYTES_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "./limits.ts";
+import type { FailureCode } from "./protocol.ts";
+
+/** How an operation ended, as it is kept for repeats: applied at a seq, or failed for good. */
+export type OutcomeRecord = { id: number; seq: number } | { id: number; code: FailureCode; check?: Check };
+
+/** What is known of one client's operations: every outcome above `settled` that has been decided, by rising id. */
+export interface ClientRecord {
+  settled: number;
+  outcomes: OutcomeRecord[];
+}
+
+/** One transaction of the primary: at most one change per key, and the new records of the clients concerned. */
+export interface Commit {
+  /** Head once it is durable; equal to the old head when no key changes. */
+  seq: number;
+  changes: Change<Json>[];
+  clients: Map<string, ClientRecord>;
+}
+
+/** Changes in the order of (seq, key), never part of a seq. */
+export interface ChangesPage {
+  changes: Change<Json>[];
+  /** Nothing is missing up to here. */
+  seq: number;
+  isEnd: boolean;
+}
+
+export interface ListPage {
+  entries: Entry<Json>[];
+  /** There is more, after the last of `entries`. */
+  hasMore: boolean;
+}
+
+/** What the primary machine may read. All of it is durable, and none of it changes but by the machine's own commits. */
+export interface PrimaryStore {
+  /** Random id of this history of the store. */
+  readonly epoch: string;
+  readonly head: number;
+  /** The oldest seq from which the changes alone are complete. */
+  readonly floor: number;
+  get(key: string): Entry<Json> | undefined;
+  /** What changed after `since`; tombstones only where their seq is above `tombstonesAfter`. */
+  readChanges(since: number, tombstonesAfter: number): ChangesPage;
+  readClient(clientId: string): ClientRecord | undefined;
+}
+
+/** Takes changes from `rows`, which come in order and are read lazily, until a page is full and its last seq whole. */
+export function collectChanges(rows: Iterable<Change<Json>>, head: number): ChangesPage {
+  const changes: Change<Json>[] = [];
+  let bytes = 0;
+  let seq = 0;
+  for (const row of rows) {
+    const isFull = changes.length >= PART_CHANGES_MAX || bytes >= PART_BYTES_MAX;
+    if (isFull && row.seq !== seq) return { changes, seq, isEnd: false };
+    changes.push(row);
+    bytes += changeBytes(row);
+    seq = row.seq;
+  }
+  return { changes, seq: head, isEnd: true };
+}
+
+/** Takes entries from `rows`, which are read lazily, until there are `limit` or the answer is large enough. */
+export function collectEntries(rows: Iterable<Entry<Json>>, limit: number): ListPage {
+  const entries: Entry<Json>[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    if (entries.length >= limit || bytes >= LIST_BYTES_MAX) return { entries, hasMore: true };
+    entries.push(row);
+    bytes += changeBytes(row);
+  }
+  return { entries, hasMore: false };
+}
+
+/** Below this many new keys, each is put in its place; above, all are sorted in together. */
+const SPLICE_MAX = 32;
+
+/**
+ * A map that can be walked in key order. Setting and getting cost what a Map costs; the order is brought up to date
+ * when someone asks for it.
+ */
+export class OrderedMap<Item> {
+  readonly #items = new Map<string, Item>();
+  #keys: string[] = [];
+  readonly #fresh = new Set<string>();
+  readonly #stale = new Set<string>();
+
+  get size(): number {
+    return this.#items.size;
+  }
+
+  get(key: string): Item | undefined {
+    return this.#items.get(key);
+  }
+
+  set(key: string, item: Item): void {
+    if (!this.#items.has(key) && !this.#stale.delete(key)) this.#fresh.add(key);
+    this.#items.set(key, item);
+  }
+
+  delete(key: string): void {
+    if (this.#items.delete(key) && !this.#fresh.delete(key)) this.#stale.add(key);
+  }
+
+  clear(): void {
+    this.#items.clear();
+    this.#keys = [];
+    this.#fresh.clear();
+    this.#stale.clear();
+  }
+
+  /** The items whose keys lie in `range`, by rising or falling key. The map must not change meanwhile. */
+  *walk(range: Range = {}, reverse = false): Generator<Item> {
+    const keys = this.#ordered();
+    const first = lowerBound(keys, (key) => isBefore(key, range));
+    if (!reverse) {
+      for (let i = first; i < keys.length && isInRange(keys[i]!, range); i++) yield this.#items.get(keys[i]!)!;
+      return;
+    }
+    const end = lowerBound(keys, (key) => isBefore(key, range) || isInRange(key, range));
+    for (let i = end - 1; i >= first; i--) yield this.#items.get(keys[i]!)!;
+  }
+
+  #ordered(): string[] {
+    if (this.#stale.size > 0) {
+      this.#keys = this.#keys.filter((key) => !this.#stale.has(key));
+      this.#stale.clear();
+    }
+    if (this.#fresh.size > SPLICE_MAX) {
+      // Two sorted runs: the engine's merge sort takes them in one pass.
+      const fresh = [...this.#fresh].sort(compareKeys);
+      this.#keys = [...this.#keys, ...fresh].sort(compareKeys);
+    } else {
+      for (const key of this.#fresh) {
+        const place = lowerBound(this.#keys, (other) => compareKeys(other, key) < 0);
+        this.#keys.splice(place, 0, key);
+      }
+    }
+    this.#fresh.clear();
+    return this.#keys;
+  }
+}
+
+function isBefore(key: string, range: Range): boolean {
+  if (range.start !== undefined && compareKeys(key, range.start) < 0) return true;
+  return range.prefix !== undefined && compareKeys(key, range.prefix) < 0;
+}
+
+/** The first place in `keys` where `isLower` no longer holds. */
+function lowerBound(keys: readonly string[], isLower: (key: string) => boolean): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isLower(keys[middle]!)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** A primary's store in memory: for tests, simulation and tools. */
+export class MemoryStore implements PrimaryStore {
+  readonly epoch: string;
+  head = 0;
+  floor = 0;
+  readonly #entries = new OrderedMap<Entry<Json>>();
+  // A key that is written again is taken out and put back, so that iteration is by seq.
+  readonly #changes = new Map<string, Change<Json>>();
+  readonly #clients = new Map<string, ClientRecord>();
+
+  constructor(epoch: string) {
+    this.epoch = epoch;
+  }
+
+  get(key: string): Entry<Json> | undefined {
+    return this.#entries.get(key);
+  }
+
+  list(range: Range, limit: number, reverse = false): ListPage {
+    return collectEntries(this.#entries.walk(range, reverse), limit);
+  }
+
+  readChanges(since: number, tombstonesAfter: number): ChangesPage {
+    return collectChanges(this.#changesAfter(since, tombstonesAfter), this.head);
+  }
+
+  readClient(clientId: string): ClientRecord | undefined {
+    return this.#clients.get(clientId);
+  }
+
+  apply(commit: Commit): void {
+    assert(commit.seq >= this.head, "a commit never lowers head");
+    for (const change of commit.changes) {
+      this.#changes.delete(change.key);
+      this.#changes.set(change.key, change);
+      if ("value" in change) this.#entries.set(change.key, change);
+      else this.#entries.delete(change.key);
+    }
+    for (const [clientId, record] of commit.clients) this.#clients.set(clientId, record);
+    this.head = commit.seq;
+  }
+
+  *#changesAfter(since: number, tombstonesAfter: number): Generator<Change<Json>> {
+    for (const change of this.#changes.values()) {
+      if (change.seq > since && ("value" in change || change.seq > tombstonesAfter)) yield change;
+    }
+  }
+}

@@ -1,0 +1,204 @@
+// The way of an update at the primary, from its arrival to its one answer.
+//
+//   enqueue --> queue --commit--> flight --persisted--> waiting --the in-sync set has acked--> OperationAck
+//                 |                 |                      |
+//                 | deadline        | deadline             | deadline
+//                 v                 v                      v
+//         failed, applied:false   in-doubt        unconfirmed, applied:true
+//
+// One commit is in flight at a time; what arrives meanwhile forms the next one.
+
+import type { Arbiter } from "./arbiter.ts";
+import { assert } from "./assert.ts";
+import type { PrimaryEffect, SessionId } from "./effects.ts";
+import { Group } from "./group.ts";
+import type { Decision } from "./group.ts";
+import { DEADLINE_MS, OPERATIONS_IN_FLIGHT_MAX, PERSIST_RETRY_MS } from "./limits.ts";
+import { keysOf } from "./protocol.ts";
+import type { OperationFailed, Update } from "./protocol.ts";
+import { LiveCommit } from "./replicator.ts";
+import type { Commit, PrimaryStore } from "./store.ts";
+
+/** An update on its way to its answer. */
+interface Pending {
+  session: SessionId;
+  update: Update;
+  deadline: number;
+  isAnswered: boolean;
+}
+
+/** An update that is durable here at `seq` and waits for secondaries. */
+interface Waiting extends Pending {
+  seq: number;
+}
+
+interface Flight {
+  /** Head before it. */
+  prev: number;
+  commit: Commit;
+  decided: { pending: Pending; decision: Decision }[];
+}
+
+export class Updates {
+  readonly #store: PrimaryStore;
+  readonly #arbiter: Arbiter;
+  readonly #emit: (effect: PrimaryEffect) => void;
+  readonly #replicate: (live: LiveCommit, now: number) => void;
+  #queue: Pending[] = [];
+  #flight: Flight | undefined;
+  #retryAt: number | undefined;
+  #refusal: "storage-full" | "unavailable" = "unavailable";
+  // Both in the order of arrival, which is the order of deadlines. `#waiting` is in the order of seq, too: it holds
+  // what waits for the whole set. Repeats and what waits for a number of secondaries are the others.
+  #waiting: Waiting[] = [];
+  #others: Waiting[] = [];
+
+  /** `replicate` is called with each commit that has become durable, before anyone is answered. */
+  constructor(
+    store: PrimaryStore,
+    arbiter: Arbiter,
+    emit: (effect: PrimaryEffect) => void,
+    replicate: (live: LiveCommit, now: number) => void,
+  ) {
+    this.#store = store;
+    this.#arbiter = arbiter;
+    this.#emit = emit;
+    this.#replicate = replicate;
+  }
+
+  /** Updates that have been taken and not answered. */
+  get size(): number {
+    return this.#queue.length + (this.#flight?.decided.length ?? 0) + this.#waiting.length + this.#others.length;
+  }
+
+  /** When the next deadline or retry is due; Infinity if nothing is on its way. */
+  get nextWakeAt(): number {
+    const unanswered = this.#flight?.decided.find(({ pending }) => !pending.isAnswered)?.pending;
+    const oldest = [this.#queue[0], unanswered, this.#waiting[0], this.#others[0]];
+    const retryAt = this.#queue.length > 0 ? this.#retryAt : undefined;
+    return Math.min(...oldest.map((pending) => pending?.deadline ?? Infinity), retryAt ?? Infinity);
+  }
+
+  enqueue(session: SessionId, update: Update, now: number): void {
+    const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
+    if (this.size >= OPERATIONS_IN_FLIGHT_MAX) {
+      const detail = `${OPERATIONS_IN_FLIGHT_MAX} operations are in flight (OPERATIONS_IN_FLIGHT_MAX)`;
+      return this.#fail(pending, { code: "overloaded", applied: false, detail });
+    }
+    this.#queue.push(pending);
+  }
+
+  commit(now: number): void {
+    this.expire(now);
+    while (!this.#flight && this.#queue.length > 0 && now >= (this.#retryAt ?? now)) {
+      this.#retryAt = undefined;
+      const group = new Group(this.#store, this.#arbiter);
+      const decided: Flight["decided"] = [];
+      while (decided.length < this.#queue.length && !group.isFull) {
+        const pending = this.#queue[decided.length]!;
+        decided.push({ pending, decision: group.place(pending.update) });
+      }
+      this.#queue.splice(0, decided.length);
+      this.#flight = { prev: this.#store.head, commit: group.toCommit(), decided };
+      if (group.isEmpty) this.#conclude(this.#flight, now);
+      else this.#emit({ type: "persist", commit: this.#flight.commit });
+    }
+  }
+
+  persisted(now: number): void {
+    assert(this.#flight !== undefined, "`persisted` answers a `persist`");
+    this.#refusal = "unavailable";
+    this.#conclude(this.#flight, now);
+    this.commit(now);
+  }
+
+  /** P2: what was refused is tried again, in its order, until its deadline. */
+  refused(code: "storage-full" | "unavailable", now: number): void {
+    assert(this.#flight !== undefined, "`refused` answers a `persist`");
+    const again = this.#flight.decided.map(({ pending }) => pending).filter((pending) => !pending.isAnswered);
+    this.#queue = [...again, ...this.#queue];
+    this.#flight = undefined;
+    this.#refusal = code;
+    this.#retryAt = now + PERSIST_RETRY_MS;
+  }
+
+  /** The flight is durable: the secondaries get it first, then its senders their answers (O3). */
+  #conclude({ prev, commit, decided }: Flight, now: number): void {
+    this.#flight = undefined;
+    if (commit.seq > prev) this.#replicate(new LiveCommit(prev, commit.seq, commit.changes), now);
+    for (const { pending, decision } of decided) {
+      if (pending.isAnswered) continue;
+      if ("code" in decision) this.#fail(pending, failureOf(decision));
+      else this.#await({ ...pending, seq: decision.seq });
+    }
+    this.confirm();
+  }
+
+  #await(waiting: Waiting): void {
+    const { update, seq } = waiting;
+    const isInOrder = seq >= (this.#waiting.at(-1)?.seq ?? 0);
+    if (update.ack === "primary") this.#acknowledge(waiting);
+    else if (update.ack === "all" && isInOrder) this.#waiting.push(waiting);
+    else this.#others.push(waiting);
+  }
+
+  /** Acknowledges whatever has what it waited for: secondaries have acked, or have left and are waited for no more. */
+  confirm(): void {
+    const confirmed = this.#arbiter.confirmedSeq();
+    let count = 0;
+    while (count < this.#waiting.length && this.#waiting[count]!.seq <= confirmed) count += 1;
+    for (const waiting of this.#waiting.splice(0, count)) this.#acknowledge(waiting);
+    if (this.#others.length === 0) return;
+    const isConfirmed = ({ update, seq }: Waiting): boolean =>
+      typeof update.ack === "number"
+        ? this.#arbiter.count(keysOf(update), seq).replicas >= update.ack
+        : seq <= confirmed;
+    const others = this.#others;
+    this.#others = others.filter((waiting) => !isConfirmed(waiting));
+    for (const waiting of others) if (isConfirmed(waiting)) this.#acknowledge(waiting);
+  }
+
+  #acknowledge({ session, update, seq }: Waiting): void {
+    const { clientId, id } = update;
+    const { replicas } = this.#arbiter.count(keysOf(update), seq);
+    this.#emit({ type: "send", session, message: { type: "operation-ack", clientId, id, seq, replicas } });
+  }
+
+  #fail({ session, update }: Pending, failure: Failure): void {
+    const { clientId, id } = update;
+    this.#emit({ type: "send", session, message: { type: "operation-failed", clientId, id, ...failure } });
+  }
+
+  /** A1: gives every update whose deadline has come the answer that is true of it. */
+  expire(now: number): void {
+    for (const pending of takeExpired(this.#queue, now)) this.#fail(pending, { code: this.#refusal, applied: false });
+    for (const { pending } of this.#flight?.decided ?? []) {
+      if (pending.deadline > now) break;
+      if (!pending.isAnswered) this.#fail(pending, { code: "in-doubt" }); // P3
+      pending.isAnswered = true;
+    }
+    for (const waiting of [...takeExpired(this.#waiting, now), ...takeExpired(this.#others, now)]) {
+      const { seq } = waiting;
+      this.#fail(waiting, {
+        code: "unconfirmed",
+        applied: true,
+        seq,
+        ...this.#arbiter.count(keysOf(waiting.update), seq),
+      });
+    }
+  }
+}
+
+type Failure = Omit<OperationFailed, "type" | "clientId" | "id">;
+
+/** P1: of an expired outcome nothing is known any more, so nothing is said about `applied`. */
+function failureOf(decision: Extract<Decision, { code: string }>): Failure {
+  const { id: _id, ...failure } = decision;
+  return decision.code === "expired" ? failure : { ...failure, applied: false };
+}
+
+function takeExpired<Item extends Pending>(queue: Item[], now: number): Item[] {
+  let count = 0;
+  while (count < queue.length && queue[count]!.deadline <= now) count += 1;
+  return queue.splice(0, count);
+}
