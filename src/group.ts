@@ -59,6 +59,14 @@ export class Group {
     return outcome;
   }
 
+  /** Keeps an outcome that was decided without a group, unless the name has one already. */
+  record(clientId: string, outcome: OutcomeRecord): void {
+    const record = this.#openRecord(clientId);
+    if (outcome.id <= record.settled || record.outcomes.has(outcome.id)) return;
+    record.outcomes.set(outcome.id, outcome);
+    record.isChanged = true;
+  }
+
   #openRecord(clientId: string): OpenRecord {
     let open = this.#clients.get(clientId);
     if (!open) {

@@ -15,9 +15,9 @@ import { Group } from "./group.ts";
 import type { Decision } from "./group.ts";
 import { DEADLINE_MS, OPERATIONS_IN_FLIGHT_MAX, PERSIST_RETRY_MS } from "./limits.ts";
 import { keysOf } from "./protocol.ts";
-import type { OperationFailed, Update } from "./protocol.ts";
+import type { FailureCode, OperationFailed, Update } from "./protocol.ts";
 import { LiveCommit } from "./replicator.ts";
-import type { Commit, PrimaryStore } from "./store.ts";
+import type { Commit, OutcomeRecord, PrimaryStore } from "./store.ts";
 
 /** An update on its way to its answer. */
 interface Pending {
@@ -32,10 +32,17 @@ interface Waiting extends Pending {
   seq: number;
 }
 
+/** An update that was turned away, to be remembered so that it never happens after all (A3). */
+interface Refusal {
+  clientId: string;
+  outcome: OutcomeRecord;
+}
+
 interface Flight {
   /** Head before it. */
   prev: number;
   commit: Commit;
+  refusals: Refusal[];
   decided: { pending: Pending; decision: Decision }[];
 }
 
@@ -52,6 +59,8 @@ export class Updates {
   // what waits for the whole set. Repeats and what waits for a number of secondaries are the others.
   #waiting: Waiting[] = [];
   #others: Waiting[] = [];
+  // Outcomes of what was turned away without a commit; they are written with the next one.
+  #refusals: Refusal[] = [];
 
   /** `replicate` is called with each commit that has become durable, before anyone is answered. */
   constructor(
@@ -83,7 +92,7 @@ export class Updates {
     const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
     if (this.size >= OPERATIONS_IN_FLIGHT_MAX) {
       const detail = `${OPERATIONS_IN_FLIGHT_MAX} operations are in flight (OPERATIONS_IN_FLIGHT_MAX)`;
-      return this.#fail(pending, { code: "overloaded", applied: false, detail });
+      return this.#turnAway(pending, "overloaded", detail);
     }
     this.#queue.push(pending);
   }
@@ -93,13 +102,15 @@ export class Updates {
     while (!this.#flight && this.#queue.length > 0 && now >= (this.#retryAt ?? now)) {
       this.#retryAt = undefined;
       const group = new Group(this.#store, this.#arbiter);
+      const refusals = this.#refusals.splice(0);
+      for (const { clientId, outcome } of refusals) group.record(clientId, outcome);
       const decided: Flight["decided"] = [];
       while (decided.length < this.#queue.length && !group.isFull) {
         const pending = this.#queue[decided.length]!;
         decided.push({ pending, decision: group.place(pending.update) });
       }
       this.#queue.splice(0, decided.length);
-      this.#flight = { prev: this.#store.head, commit: group.toCommit(), decided };
+      this.#flight = { prev: this.#store.head, commit: group.toCommit(), refusals, decided };
       if (group.isEmpty) this.#conclude(this.#flight, now);
       else this.#emit({ type: "persist", commit: this.#flight.commit });
     }
@@ -117,6 +128,7 @@ export class Updates {
     assert(this.#flight !== undefined, "`refused` answers a `persist`");
     const again = this.#flight.decided.map(({ pending }) => pending).filter((pending) => !pending.isAnswered);
     this.#queue = [...again, ...this.#queue];
+    this.#refusals = [...this.#flight.refusals, ...this.#refusals];
     this.#flight = undefined;
     this.#refusal = code;
     this.#retryAt = now + PERSIST_RETRY_MS;
@@ -164,6 +176,15 @@ export class Updates {
     this.#emit({ type: "send", session, message: { type: "operation-ack", clientId, id, seq, replicas } });
   }
 
+  /** P2, A3: it does not happen, and its name is remembered so that a repeat does not make it happen. */
+  #turnAway(pending: Pending, code: FailureCode, detail?: string): void {
+    const { clientId, id } = pending.update;
+    if (clientId !== null && this.#refusals.length < OPERATIONS_IN_FLIGHT_MAX) {
+      this.#refusals.push({ clientId, outcome: { id, code } });
+    }
+    this.#fail(pending, { code, applied: false, ...(detail !== undefined && { detail }) });
+  }
+
   #fail({ session, update }: Pending, failure: Failure): void {
     const { clientId, id } = update;
     this.#emit({ type: "send", session, message: { type: "operation-failed", clientId, id, ...failure } });
@@ -171,27 +192,39 @@ export class Updates {
 
   /** A1: gives every update whose deadline has come the answer that is true of it. */
   expire(now: number): void {
-    for (const pending of takeExpired(this.#queue, now)) this.#fail(pending, { code: this.#refusal, applied: false });
+    for (const pending of takeExpired(this.#queue, now)) this.#expireQueued(pending);
     for (const { pending } of this.#flight?.decided ?? []) {
       if (pending.deadline > now) break;
       if (!pending.isAnswered) this.#fail(pending, { code: "in-doubt" }); // P3
       pending.isAnswered = true;
     }
-    for (const waiting of [...takeExpired(this.#waiting, now), ...takeExpired(this.#others, now)]) {
-      const { seq } = waiting;
-      this.#fail(waiting, {
-        code: "unconfirmed",
-        applied: true,
-        seq,
-        ...this.#arbiter.count(keysOf(waiting.update), seq),
-      });
-    }
+    for (const waiting of [...takeExpired(this.#waiting, now), ...takeExpired(this.#others, now)])
+      this.#failUnconfirmed(waiting);
+  }
+
+  /** A queued update has not happened, unless it repeats one that has or that is in flight. */
+  #expireQueued(pending: Pending): void {
+    const { clientId, id } = pending.update;
+    if (clientId === null) return this.#turnAway(pending, this.#refusal);
+    const isInFlight = this.#flight?.decided.some(
+      ({ pending: { update } }) => update.clientId === clientId && update.id === id,
+    );
+    if (isInFlight) return this.#fail(pending, { code: "in-doubt" });
+    const known = this.#store.readClient(clientId)?.outcomes.find((outcome) => outcome.id === id);
+    if (!known) return this.#turnAway(pending, this.#refusal);
+    if ("code" in known) return this.#fail(pending, failureOf(known));
+    this.#failUnconfirmed({ ...pending, seq: known.seq });
+  }
+
+  #failUnconfirmed(waiting: Waiting): void {
+    const { update, seq } = waiting;
+    this.#fail(waiting, { code: "unconfirmed", applied: true, seq, ...this.#arbiter.count(keysOf(update), seq) });
   }
 }
 
 type Failure = Omit<OperationFailed, "type" | "clientId" | "id">;
 
-/** P1: of an expired outcome nothing is known any more, so nothing is said about `applied`. */
+/** I3: of an expired outcome nothing is known any more, so nothing is said about `applied`. */
 function failureOf(decision: Extract<Decision, { code: string }>): Failure {
   const { id: _id, ...failure } = decision;
   return decision.code === "expired" ? failure : { ...failure, applied: false };
