@@ -1,0 +1,217 @@
+// Runs every check and every suite, step after step, and counts them: the whole of `npm test`.
+//
+//   npm test                          everything
+//   npm test -- --only core,workerd   some steps
+//
+// A failed step does not keep the others from running. The last line says how many passed and failed.
+
+import { spawn } from "node:child_process";
+import { globSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { parseArgs } from "node:util";
+import { findBrowser } from "../e2e/browser.ts";
+
+/** How many checks or tests of a step ended which way. */
+interface Count {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** The parts that are read of the reports that the test runners write. */
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  numPendingTests: number;
+  numTodoTests: number;
+}
+interface PlaywrightReport {
+  stats: { expected: number; unexpected: number; flaky: number; skipped: number };
+}
+
+const root = join(import.meta.dirname, "..");
+const reports = join(root, "reports");
+const STEP_MS = 20 * 60_000;
+
+// Children run on this process's Node and find the project's own commands first, however the runner was started.
+process.env.PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
+process.env.WRANGLER_SEND_METRICS = "false";
+// Its banner asks the registry for a newer version.
+process.env.WRANGLER_HIDE_BANNER = "true";
+
+const steps: Record<string, () => Promise<Count>> = {
+  format: () => check("oxfmt", "--check"),
+  lint: () => check("oxlint"),
+  types: checkTypes,
+  dead: () => check("knip", "--no-config-hints"),
+  core: () => vitest("core"),
+  workerd: () => vitest("workerd"),
+  page: () => check("vite", "build"),
+  deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
+  e2e: playwright,
+};
+
+let running: number | undefined;
+let stoppedBy: NodeJS.Signals | undefined;
+
+/** Runs a command with its output shown; returns its exit status. Whatever it leaves running is ended with it. */
+async function run(command: string, ...args: string[]): Promise<number> {
+  const isWindows = process.platform === "win32";
+  const child = spawn(command, args, {
+    cwd: root,
+    // A group of its own, so that it can be ended as a whole.
+    detached: !isWindows,
+    shell: isWindows,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  running = child.pid;
+  const limit = setTimeout(() => {
+    console.log(`${command} has not ended after ${STEP_MS / 60_000} minutes and is stopped`);
+    endRunning("SIGKILL");
+  }, STEP_MS);
+  const status = await new Promise<number>((resolve) => {
+    child.once("error", (error) => {
+      console.log(`${command} did not start: ${error.message}`);
+      resolve(1);
+    });
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+  clearTimeout(limit);
+  endRunning("SIGKILL");
+  running = undefined;
+  return status;
+}
+
+function endRunning(signal: NodeJS.Signals): void {
+  if (running === undefined) return;
+  try {
+    process.kill(process.platform === "win32" ? running : -running, signal);
+  } catch {
+    // Nothing of it is left.
+  }
+}
+
+/** A step that is one check: it passes or fails as a whole. */
+async function check(command: string, ...args: string[]): Promise<Count> {
+  const status = await run(command, ...args);
+  return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
+/** The rooms' projects share source files, so the compiler takes them one by one and not as a build of references. */
+async function checkTypes(): Promise<Count> {
+  const projects = globSync("{.ci,*,*/*}/tsconfig*.json", { cwd: root, exclude: ["node_modules", "dist"] });
+  const failed: string[] = [];
+  for (const project of projects.toSorted()) {
+    if ((await run("tsc", "--project", project)) !== 0) failed.push(project);
+  }
+  console.log(`${projects.length} projects${failed.length > 0 ? `, errors in ${failed.join(", ")}` : ""}`);
+  return failed.length === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
+async function vitest(project: string): Promise<Count> {
+  const file = freshReport(project);
+  const status = await run(
+    "vitest",
+    "run",
+    `--project=${project}`,
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+  );
+  const report = readReport(file) as VitestReport | undefined;
+  return suite(status, {
+    passed: report?.numPassedTests ?? 0,
+    failed: report?.numFailedTests ?? 0,
+    skipped: (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0),
+  });
+}
+
+async function playwright(): Promise<Count> {
+  const file = freshReport("e2e");
+  process.env.HEADWATER_CHROMIUM = findBrowser();
+  console.log(`browser: ${process.env.HEADWATER_CHROMIUM}`);
+  const status = await run("playwright", "test", "--config", "e2e/playwright.config.ts");
+  const stats = (readReport(file) as PlaywrightReport | undefined)?.stats;
+  return suite(status, {
+    passed: (stats?.expected ?? 0) + (stats?.flaky ?? 0),
+    failed: stats?.unexpected ?? 0,
+    skipped: stats?.skipped ?? 0,
+  });
+}
+
+/** A suite that fails without a failed test (a file that does not load, an error outside any test) or has no test at all has failed. */
+function suite(status: number, count: Count): Count {
+  if (count.passed + count.failed === 0) console.log("no test has run");
+  else if (status === 0 || count.failed > 0) return count;
+  else console.log(`every test passed, but the suite ended with status ${status}`);
+  return { ...count, failed: count.failed + 1 };
+}
+
+/** The path for a suite's report, with what an earlier run left there removed. */
+function freshReport(name: string): string {
+  mkdirSync(reports, { recursive: true });
+  const file = join(reports, `${name}.json`);
+  rmSync(file, { force: true });
+  return file;
+}
+
+function readReport(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+function chosenSteps(): string[] {
+  const { values } = parseArgs({ options: { only: { type: "string" } } });
+  const names = Object.keys(steps);
+  if (values.only === undefined) return names;
+  const chosen = new Set(values.only.split(","));
+  const unknown = [...chosen].filter((name) => !names.includes(name));
+  if (unknown.length > 0) throw new Error(`no step named ${unknown.join(", ")}; there are ${names.join(", ")}`);
+  // The browser is shown the built page.
+  if (chosen.has("e2e")) chosen.add("page");
+  return names.filter((name) => chosen.has(name));
+}
+
+function describe({ passed, failed, skipped }: Count): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+async function main(): Promise<void> {
+  const total: Count = { passed: 0, failed: 0, skipped: 0 };
+  const failures: string[] = [];
+  for (const name of chosenSteps()) {
+    if (stoppedBy !== undefined) break;
+    console.log(`\n[${name}]`);
+    const begin = performance.now();
+    const count = await steps[name]!().catch((error: unknown) => {
+      console.log(error instanceof Error ? error.message : error);
+      return { passed: 0, failed: 1, skipped: 0 };
+    });
+    console.log(`[${name}] ${describe(count)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+    total.passed += count.passed;
+    total.failed += count.failed;
+    total.skipped += count.skipped;
+    if (count.failed > 0) failures.push(name);
+  }
+  if (stoppedBy !== undefined) {
+    console.log(`stopped by ${stoppedBy}`);
+    total.failed++;
+  }
+  console.log(failures.length > 0 ? `\nfailed: ${failures.join(", ")}` : "");
+  console.log(describe(total));
+  process.exitCode = total.failed > 0 ? 1 : 0;
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    stoppedBy = signal;
+    endRunning("SIGTERM");
+    // A suite has this long to end the primaries and browsers that it has started in groups of their own.
+    setTimeout(() => endRunning("SIGKILL"), 5_000).unref();
+  });
+}
+
+await main();
