@@ -67,12 +67,16 @@ async function serve(port: number, stateFolder: string): Promise<number> {
   }
 
   let isStopping = false;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => {
-      isStopping = true;
-      endGroup(group, signal);
-      setTimeout(() => endGroup(group, "SIGKILL"), STOP_MS).unref();
-    });
+  const stop = (signal: NodeJS.Signals): void => {
+    isStopping = true;
+    endGroup(group, signal);
+    setTimeout(() => endGroup(group, "SIGKILL"), STOP_MS).unref();
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+  if (process.env.npm_lifecycle_event === "start") {
+    // Told to end, npm ends only the shell between itself and this process.
+    const parent = process.ppid;
+    setInterval(() => process.ppid !== parent && stop("SIGTERM"), 250).unref();
   }
 
   if (await isReady(port, ended)) {
