@@ -101,7 +101,7 @@ export class Arbiter {
   /** Every member of the set has everything up to here on disk; Infinity if the set is empty. */
   confirmedSeq(): number {
     let confirmed = Infinity;
-    for (const { replicator } of this.#inSync) confirmed = Math.min(confirmed, replicator.confirmed());
+    for (const { replicator } of this.#inSync) confirmed = Math.min(confirmed, replicator.confirmed);
     return confirmed;
   }
 
@@ -112,7 +112,7 @@ export class Arbiter {
     for (const { replicator } of this.#inSync) {
       if (!keys.some((key) => replicator.covers(key))) continue;
       expected += 1;
-      if (replicator.confirmed() >= seq) replicas += 1;
+      if (replicator.confirmed >= seq) replicas += 1;
     }
     return { expected, replicas };
   }

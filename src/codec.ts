@@ -11,6 +11,7 @@ import {
   FRAME_BYTES_MAX,
   LINE_BYTES_MAX,
   NAME_LENGTH_MAX,
+  PREFIXES_BYTES_MAX,
   PREFIXES_MAX,
   VALUE_BYTES_MAX,
 } from "./limits.ts";
@@ -46,6 +47,7 @@ export function encodeUpstream(message: Upstream): string {
     case "join":
     case "leave":
     case "snapshot-ack":
+    case "part-ack":
     case "resend":
     case "get":
       return `${JSON.stringify(message)}\n`;
@@ -76,13 +78,13 @@ export function encodeDownstream(message: Downstream<Json>): string {
 }
 
 /** A snapshot is the one message without a type: the frequent one, in the form that streams print, too. */
-function encodeSnapshot({ prev, seq, changes, more }: Snapshot<Json>): string {
+function encodeSnapshot({ prev, seq, changes, until }: Snapshot<Json>): string {
   const parts = changes.map((change) => {
     const own = change.seq === seq ? "" : `,"seq":${change.seq}`;
     const state = "value" in change ? `"value":${change.value}` : `"removed":true`;
     return `{"key":${JSON.stringify(change.key)},${state}${own}}`;
   });
-  return `{"prev":${prev},"seq":${seq},"changes":[${parts.join(",")}]${more ? ',"more":true' : ""}}\n`;
+  return `{"prev":${prev},"seq":${seq},"changes":[${parts.join(",")}]${until > seq ? `,"until":${until}` : ""}}\n`;
 }
 
 /** An entry as JSON text. */
@@ -145,8 +147,70 @@ export function encodeValue(value: unknown): Parsed<Json> {
   return attempt(() => toJson(value as JsonValue));
 }
 
-export function readKey(key: string): Parsed<string> {
-  return attempt(() => toKey(key, "the key"));
+export function readKey(key: string, what = "the key"): Parsed<string> {
+  return attempt(() => toKey(key, what));
+}
+
+/** Reads the name of a store: letters, digits and `-_.`, so that it can stand in paths, labels and logs as it is. */
+export function readStoreName(text: string): Parsed<string> {
+  return attempt(() => {
+    if (!/^[\w.-]+$/.test(text)) refuse("a store's name is made of letters, digits and -_.");
+    if (text.length > NAME_LENGTH_MAX)
+      refuse(`the store's name is longer than ${NAME_LENGTH_MAX} letters (NAME_LENGTH_MAX)`, "too-large");
+    return text;
+  });
+}
+
+/** Decodes one percent-encoded segment of a path. */
+export function readSegment(segment: string): Parsed<string> {
+  return attempt(() => percentDecode(segment, "the path"));
+}
+
+/** Names a place between keys for a list's next page. It needs no encoding in a query. */
+export function encodeCursor(key: string): string {
+  const encoded = encodeURIComponent(key).replace(/[!'()*~]/g, (mark) => `%${mark.charCodeAt(0).toString(16)}`);
+  return encoded.replaceAll("%", "~");
+}
+
+/** Reads a cursor: the key that the page before ended with. */
+export function readCursor(text: string): Parsed<string> {
+  return attempt(() => {
+    if (!/^[\w.~-]*$/.test(text)) refuse("the cursor is not one that a list has handed out");
+    return toKey(percentDecode(text.replaceAll("~", "%"), "the cursor"), "the key in the cursor");
+  });
+}
+
+/**
+ * Reads the preconditions of a write and gives the seq that the key must have, null where it must be absent, undefined
+ * where nothing is demanded. Other forms than these two are refused rather than left out.
+ */
+export function readPrecondition(
+  ifMatch: string | undefined,
+  ifNoneMatch: string | undefined,
+): Parsed<number | null | undefined> {
+  return attempt(() => {
+    if (ifMatch !== undefined && ifNoneMatch !== undefined)
+      refuse("If-Match and If-None-Match contradict each other: use one");
+    if (ifMatch !== undefined) {
+      const match = /^"(\d{1,15})"$/.exec(ifMatch.trim());
+      return match ? Number(match[1]) : refuse('If-Match must be one ETag, "<seq>"');
+    }
+    if (ifNoneMatch !== undefined && ifNoneMatch.trim() !== "*") refuse("If-None-Match of a write must be *");
+    return ifNoneMatch === undefined ? undefined : null;
+  });
+}
+
+/** Reads the name of a history of the store. */
+export function readEpoch(text: string): Parsed<string> {
+  return attempt(() => toName(text, "epoch"));
+}
+
+/** Reads a yes or no of a query. */
+export function readFlag(text: string, name: string): Parsed<boolean> {
+  return attempt(() => {
+    if (text === "true" || text === "1") return true;
+    return text === "false" || text === "0" ? false : refuse(`${name} must be true or false`);
+  });
 }
 
 /** Reads the body of a batch request. */
@@ -211,6 +275,14 @@ function attempt<Value>(read: () => Value): Parsed<Value> {
   }
 }
 
+function percentDecode(text: string, what: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return refuse(`${what} is not percent-encoded UTF-8`);
+  }
+}
+
 type Fields = Record<string, JsonValue | undefined>;
 
 function parseJson(text: string, what: string): JsonValue {
@@ -244,7 +316,8 @@ function upstream(fields: Fields): Upstream {
     case "leave":
       return { type: "leave" };
     case "snapshot-ack":
-      return { type: "snapshot-ack", seq: toSeq(fields.seq, "seq") };
+    case "part-ack":
+      return { type, seq: toSeq(fields.seq, "seq") };
     case "resend":
       return { type: "resend", since: toSeq(fields.since, "since") };
     case "insert": {
@@ -322,7 +395,8 @@ function toSnapshot(fields: Fields): Snapshot {
     // Checked above; the parsed objects are used as they are, since there may be a hundred thousand of them.
     return change as unknown as Change;
   });
-  return { type: "snapshot", prev: toSeq(fields.prev, "prev"), seq, changes, more: fields.more === true };
+  const until = fields.until === undefined ? seq : toSeq(fields.until, "until");
+  return { type: "snapshot", prev: toSeq(fields.prev, "prev"), seq, changes, until };
 }
 
 function toJoin(fields: Fields): Join {
@@ -341,6 +415,9 @@ function toJoin(fields: Fields): Join {
   const prefixes = toList(fields.prefixes, "prefixes", PREFIXES_MAX, "PREFIXES_MAX").map((prefix) =>
     toKey(prefix, "a prefix"),
   );
+  const bytes = prefixes.reduce((sum, prefix) => sum + utf8Length(prefix), 0);
+  if (bytes > PREFIXES_BYTES_MAX)
+    refuse(`the prefixes have ${bytes} bytes, more than ${PREFIXES_BYTES_MAX} (PREFIXES_BYTES_MAX)`, "too-large");
   return { ...join, prefixes };
 }
 

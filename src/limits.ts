@@ -39,6 +39,10 @@ export const IN_SYNC_MAX = 64;
 export const SOCKETS_MAX = 10_000;
 /** Prefixes that a secondary may ask for. */
 export const PREFIXES_MAX = 32;
+/** All of a secondary's prefixes together; they are kept beside its socket, where the platform has 16 kB for them. */
+export const PREFIXES_BYTES_MAX = 8 * 1024;
+/** Stores that one answer of `/metrics` covers. */
+export const METRICS_STORES_MAX = 100;
 /** Entries in one list answer. */
 export const LIST_LIMIT_MAX = 1000;
 /** A list answer stops before it holds more than this, and hands out a cursor. */
@@ -50,6 +54,9 @@ export const NAME_LENGTH_MAX = 128;
 export const DEADLINE_MS = 1000;
 /** The default of `lagLimitMs`: a member that owes an ack for so long leaves the in-sync set. */
 export const LAG_LIMIT_MS = 1000;
+/** What `lagLimitMs` may be set to. */
+export const LAG_LIMIT_MS_MIN = 50;
+export const LAG_LIMIT_MS_MAX = DEADLINE_MS;
 /** Refused persistence is tried again after this. */
 export const PERSIST_RETRY_MS = 100;
 /** Un-acked snapshots are sent again after this on a transport that can lose frames. */

@@ -7,11 +7,11 @@ import type { Member } from "./arbiter.ts";
 import { unreachable } from "./assert.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts";
 import type { Json } from "./kv.ts";
-import { LAG_LIMIT_MS, RESEND_MS } from "./limits.ts";
+import { LAG_LIMIT_MS, RESEND_MS, WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from "./limits.ts";
 import { CLOSE } from "./protocol.ts";
-import type { Downstream, Get, Join, MemberState, Mode, Upstream } from "./protocol.ts";
+import type { Downstream, Get, Join, MemberState, Mode, PartAck, SnapshotAck, Upstream } from "./protocol.ts";
 import { Replicator } from "./replicator.ts";
-import type { LiveCommit } from "./replicator.ts";
+import type { LiveCommit, Window } from "./replicator.ts";
 import type { PrimaryStore } from "./store.ts";
 import { Updates } from "./updates.ts";
 
@@ -20,9 +20,15 @@ export interface PrimarySettings {
   lagLimitMs: number;
   /** Whether frames can get lost on the way, so that what is un-acked must be sent again. */
   isLossy: boolean;
+  /** What may be un-acked per secondary. */
+  window: Window;
 }
 
-export const PRIMARY_DEFAULTS: PrimarySettings = { lagLimitMs: LAG_LIMIT_MS, isLossy: false };
+export const PRIMARY_DEFAULTS: PrimarySettings = {
+  lagLimitMs: LAG_LIMIT_MS,
+  isLossy: false,
+  window: { bytes: WINDOW_BYTES_MAX, frames: WINDOW_FRAMES_MAX },
+};
 
 export interface MemberStatus {
   id: string;
@@ -122,7 +128,8 @@ export class Primary {
         this.#emit({ type: "remember", session, memo: undefined });
         return this.#leave(session);
       case "snapshot-ack":
-        return this.#acked(session, message.seq, now);
+      case "part-ack":
+        return this.#acked(session, message, now);
       case "resend":
         return this.#resend(session, message.since, now);
       case "get":
@@ -139,11 +146,11 @@ export class Primary {
   // --- membership
 
   #join(session: SessionId, join: Join, now: number): void {
+    if (this.#arbiter.memberOf(session)) return; // The same Join, come twice: its walk goes on.
     const { secondaryId, mode, prefixes, epoch, since } = join;
     const older = this.#arbiter.memberNamed(secondaryId);
     if (older && older.session !== session)
       this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
-    this.#arbiter.remove(session);
     const who = { session, secondaryId, mode, wasInSync: false };
     const isContinued = epoch === this.#store.epoch && since >= this.#store.floor && since <= this.#store.head;
     this.#admit(who, prefixes, isContinued ? since : undefined, now);
@@ -156,7 +163,7 @@ export class Primary {
     if (acked === 0 || acked < this.#store.floor || acked > this.#store.head)
       return this.#admit(who, prefixes, undefined, now);
     const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
-    this.#addMember(who, new Replicator(prefixes, start), now);
+    this.#addMember(who, new Replicator(prefixes, start, this.#settings.window), now);
   }
 
   /** Answers a Join: from `since` by catch-up, or from nothing by bootstrap. */
@@ -165,7 +172,7 @@ export class Primary {
     const reset = since === undefined;
     const start = { since: since ?? 0, tombstonesAfter: reset ? head : 0, isStepOpen: true };
     this.#send(who.session, { type: "joined-secondary", epoch, head, reset });
-    this.#addMember(who, new Replicator(prefixes, start), now);
+    this.#addMember(who, new Replicator(prefixes, start, this.#settings.window), now);
   }
 
   #addMember({ session, secondaryId, mode, wasInSync }: Who, replicator: Replicator, now: number): void {
@@ -183,10 +190,12 @@ export class Primary {
     this.#updates.confirm(); // M3
   }
 
-  #acked(session: SessionId, seq: number, now: number): void {
+  #acked(session: SessionId, { type, seq }: SnapshotAck | PartAck, now: number): void {
     const member = this.#arbiter.memberOf(session);
     if (!member) return; // It has left; the ack was on its way.
-    if (!member.replicator.ack(seq)) return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
+    const { replicator } = member;
+    if (!(type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq)))
+      return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
     this.#pump(member, now);
     if (!this.#review(member)) this.#remember(member);
     this.#updates.confirm();

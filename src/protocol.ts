@@ -98,13 +98,19 @@ export interface SnapshotAck {
   seq: number;
 }
 
+/** A part up to `seq` has come and is kept aside. It frees the window, and says nothing about any disk. */
+export interface PartAck {
+  type: "part-ack";
+  seq: number;
+}
+
 /** A gap was seen: send again what follows `since`. */
 export interface Resend {
   type: "resend";
   since: number;
 }
 
-export type Upstream = Join | Leave | SnapshotAck | Resend | Operation;
+export type Upstream = Join | Leave | SnapshotAck | PartAck | Resend | Operation;
 
 /** The answer to Join, and the announcement of a bootstrap that was not asked for. */
 export interface JoinedSecondary {
@@ -116,15 +122,17 @@ export interface JoinedSecondary {
 }
 
 /**
- * One step of the visible state, from `prev` to `seq`. With `more` it is only a part of a step: it is kept aside until
- * the part without `more` arrives, and then all take effect at once. Changes are in the order of their seqs.
+ * What changed after `prev` up to `seq`, each key with its latest state. Where `until` is above `seq` it is only a part of
+ * a step, read while head was `until`: it is kept aside until the chain has come to the highest `until` of the parts, and
+ * then all take effect at once. So the step is whole in whatever order parts were read and sent again: a key that a part
+ * leaves out, because it had already changed once more, is in a later part. Changes are in the order of their seqs.
  */
 export interface Snapshot<Value = JsonValue> {
   type: "snapshot";
   prev: number;
   seq: number;
   changes: Change<Value>[];
-  more: boolean;
+  until: number;
 }
 
 /** Tells a secondary that it has entered or left the in-sync set. */

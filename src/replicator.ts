@@ -1,9 +1,10 @@
 // The primary's sender for one secondary: what was sent, what was acked, what may be sent next. It decides nothing
 // about membership and keeps no copy of what it sends: the store is what everything is sent (again) from.
 //
-//   acked <= sent <= covered <= head
+//   acked <= received <= sent <= covered <= head
 //
-//   acked    the secondary has said that it holds everything up to here
+//   acked    the secondary has said that it holds everything up to here (on disk, if it is durable)
+//   received the same, or that it has at least the parts up to here aside: where its chain stands
 //   sent     the seq of the last snapshot sent: where the secondary's chain will stand
 //   covered  nothing up to here is missing; above `sent` only where the secondary's prefixes leave changes out
 //
@@ -15,7 +16,6 @@
 import { assert } from "./assert.ts";
 import { changeBytes, isCovered } from "./kv.ts";
 import type { Change, Json } from "./kv.ts";
-import { WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from "./limits.ts";
 import type { Snapshot } from "./protocol.ts";
 import type { PrimaryStore } from "./store.ts";
 
@@ -23,6 +23,12 @@ interface InFlight {
   seq: number;
   bytes: number;
   at: number;
+}
+
+/** What may be un-acked. A window that is not full takes one more snapshot, whatever its size. */
+export interface Window {
+  bytes: number;
+  frames: number;
 }
 
 /** Where a replicator begins. */
@@ -39,21 +45,24 @@ export interface Start {
 
 export class Replicator {
   readonly prefixes: readonly string[] | undefined;
+  readonly #limit: Window;
   #sent: number;
   #covered: number;
   #acked: number | undefined;
-  readonly #since: number;
+  #received: number;
+  #confirmed = 0;
   #tombstonesAfter: number;
   #isStepOpen: boolean;
   #window: InFlight[] = [];
   #windowBytes = 0;
 
-  constructor(prefixes: readonly string[] | undefined, start: Start) {
+  constructor(prefixes: readonly string[] | undefined, start: Start, limit: Window) {
     this.prefixes = prefixes;
+    this.#limit = limit;
     this.#sent = start.since;
     this.#covered = start.since;
     this.#acked = start.acked;
-    this.#since = start.since;
+    this.#received = start.since;
     this.#tombstonesAfter = start.tombstonesAfter;
     this.#isStepOpen = start.isStepOpen;
   }
@@ -63,15 +72,17 @@ export class Replicator {
     return this.#acked ?? 0;
   }
 
-  /** Every seq up to here that concerns this secondary is acked. */
-  confirmed(): number {
-    const first = this.#window[0];
-    if (first) return first.seq - 1;
-    return this.#acked === this.#sent ? this.#covered : this.acked;
+  /** Everything up to here that concerns this secondary is acked. */
+  get confirmed(): number {
+    return this.#owesNothing ? this.#covered : this.#confirmed;
+  }
+
+  get #owesNothing(): boolean {
+    return this.#acked === this.#sent && !this.#isStepOpen;
   }
 
   isCaughtUp(head: number): boolean {
-    return this.#covered === head && this.#acked === this.#sent && !this.#isStepOpen;
+    return this.#covered === head && this.#owesNothing;
   }
 
   /** When the oldest un-acked snapshot was sent. */
@@ -80,7 +91,7 @@ export class Replicator {
   }
 
   get isWindowFull(): boolean {
-    return this.#window.length >= WINDOW_FRAMES_MAX || this.#windowBytes >= WINDOW_BYTES_MAX;
+    return this.#window.length >= this.#limit.frames || this.#windowBytes >= this.#limit.bytes;
   }
 
   covers(key: string): boolean {
@@ -95,6 +106,7 @@ export class Replicator {
     if (this.#covered >= live.seq) return null;
     if (this.#covered !== live.prev || this.#isStepOpen || this.isWindowFull) return undefined;
     const sized = live.snapshotFor(this.prefixes, this.#sent);
+    this.#confirmed = this.confirmed;
     this.#covered = live.seq;
     if (!sized) return null;
     this.#push(sized, now);
@@ -107,6 +119,7 @@ export class Replicator {
     while ((this.#covered < store.head || this.#isStepOpen) && !this.isWindowFull) {
       const page = store.readChanges(this.#covered, this.#tombstonesAfter);
       const changes = page.changes.filter((change) => this.covers(change.key));
+      this.#confirmed = this.confirmed;
       this.#covered = page.seq;
       if (page.isEnd && changes.length === 0 && !this.#isStepOpen) break;
       this.#isStepOpen = !page.isEnd;
@@ -116,7 +129,7 @@ export class Replicator {
         prev: this.#sent,
         seq: page.seq,
         changes,
-        more: !page.isEnd,
+        until: store.head,
       };
       this.#push({ snapshot, bytes: bytesOf(changes) }, now);
       sent.push(snapshot);
@@ -124,10 +137,18 @@ export class Replicator {
     return sent;
   }
 
-  /** Takes an ack. False if it names what was never sent. */
+  /** Takes a SnapshotAck. False if it names what was never sent. */
   ack(seq: number): boolean {
-    if (seq > this.#sent) return false;
+    if (!this.receive(seq)) return false;
     this.#acked = Math.max(this.acked, seq);
+    this.#confirmed = Math.max(this.#confirmed, seq);
+    return true;
+  }
+
+  /** Takes a PartAck. False if it names what was never sent. */
+  receive(seq: number): boolean {
+    if (seq > this.#sent) return false;
+    this.#received = Math.max(this.#received, seq);
     let count = 0;
     while (count < this.#window.length && this.#window[count]!.seq <= seq) {
       this.#windowBytes -= this.#window[count]!.bytes;
@@ -139,12 +160,13 @@ export class Replicator {
 
   /** Where to begin again when what is un-acked may be lost: the secondary stands here or further. */
   get resendFrom(): number {
-    return Math.max(this.acked, this.#since);
+    return this.#received;
   }
 
   /** Goes back to `since`, so that `pump` sends again what follows it. False if that was never sent. */
   rewind(since: number): boolean {
     if (since > this.#sent) return false;
+    this.#confirmed = this.confirmed;
     this.#sent = since;
     this.#covered = since;
     this.#window = [];
@@ -194,6 +216,6 @@ export class LiveCommit {
   #build(prefixes: readonly string[] | undefined, prev: number): SizedSnapshot | undefined {
     const changes = this.#changes.filter((change) => isCovered(change.key, prefixes));
     if (changes.length === 0) return undefined;
-    return { snapshot: { type: "snapshot", prev, seq: this.seq, changes, more: false }, bytes: bytesOf(changes) };
+    return { snapshot: { type: "snapshot", prev, seq: this.seq, changes, until: this.seq }, bytes: bytesOf(changes) };
   }
 }

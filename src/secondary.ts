@@ -40,6 +40,8 @@ interface Membership {
 /** Parts of a step that is not whole yet. */
 interface Aside {
   seq: number;
+  /** The step is whole when the chain has come so far. */
+  until: number;
   parts: Snapshot[];
 }
 
@@ -170,6 +172,7 @@ export class Secondary {
     this.#membership = { epoch, head, isBootstrapping: reset, inSync: false };
     this.#head = head;
     this.#outbox.open(now);
+    if (reset) this.#outbox.applied(Infinity); // The seqs of another history say nothing about this one.
   }
 
   #pause(): void {
@@ -211,6 +214,7 @@ export class Secondary {
       case "operation-ack":
       case "operation-failed":
       case "get-result":
+        if (this.#membership) this.#head = Math.max(this.#head, message.seq ?? 0);
         return this.#outbox.answer(message, (operation, seq) => this.#mustSee(keysOf(operation), seq), now);
       default:
         return unreachable(message);
@@ -222,11 +226,12 @@ export class Secondary {
     const isFirstOfBootstrap = membership.isBootstrapping && !this.#aside;
     const cursor = this.#aside?.seq ?? (isFirstOfBootstrap ? 0 : this.#seq);
     if (snapshot.prev > cursor) return this.#askFrom(membership, cursor); // D2
-    if (snapshot.seq <= cursor && !isFirstOfBootstrap) return this.#ack(this.#aside?.seq ?? this.#heldSeq); // D1
-    this.#aside ??= { seq: 0, parts: [] };
+    if (snapshot.seq <= cursor && !isFirstOfBootstrap) return this.#ackAgain(); // D1
+    this.#aside ??= { seq: 0, until: 0, parts: [] };
     this.#aside.seq = snapshot.seq;
     this.#aside.parts.push(snapshot);
-    if (snapshot.more) return this.#ack(snapshot.seq);
+    this.#aside.until = Math.max(this.#aside.until, snapshot.until);
+    if (snapshot.seq < this.#aside.until) return this.#ackAgain();
     this.#apply(membership, this.#aside, now);
   }
 
@@ -259,6 +264,12 @@ export class Secondary {
 
   #ack(seq: number): void {
     this.#emit({ type: "send", message: { type: "snapshot-ack", seq } });
+  }
+
+  /** Says where the chain stands: at the parts that are aside or, without any, at what is held. */
+  #ackAgain(): void {
+    if (this.#aside) this.#emit({ type: "send", message: { type: "part-ack", seq: this.#aside.seq } });
+    else this.#ack(this.#heldSeq);
   }
 
   #mustSee(keys: readonly string[], seq: number): boolean {

@@ -51,13 +51,21 @@ export interface PrimaryStore {
   readClient(clientId: string): ClientRecord | undefined;
 }
 
+/** When a page of changes is full. */
+export interface PageLimit {
+  changes: number;
+  bytes: number;
+}
+
+export const PART_LIMIT: PageLimit = { changes: PART_CHANGES_MAX, bytes: PART_BYTES_MAX };
+
 /** Takes changes from `rows`, which come in order and are read lazily, until a page is full and its last seq whole. */
-export function collectChanges(rows: Iterable<Change<Json>>, head: number): ChangesPage {
+export function collectChanges(rows: Iterable<Change<Json>>, head: number, limit = PART_LIMIT): ChangesPage {
   const changes: Change<Json>[] = [];
   let bytes = 0;
   let seq = 0;
   for (const row of rows) {
-    const isFull = changes.length >= PART_CHANGES_MAX || bytes >= PART_BYTES_MAX;
+    const isFull = changes.length >= limit.changes || bytes >= limit.bytes;
     if (isFull && row.seq !== seq) return { changes, seq, isEnd: false };
     changes.push(row);
     bytes += changeBytes(row);
@@ -173,9 +181,11 @@ export class MemoryStore implements PrimaryStore {
   // A key that is written again is taken out and put back, so that iteration is by seq.
   readonly #changes = new Map<string, Change<Json>>();
   readonly #clients = new Map<string, ClientRecord>();
+  readonly #limit: PageLimit;
 
-  constructor(epoch: string) {
+  constructor(epoch: string, limit = PART_LIMIT) {
     this.epoch = epoch;
+    this.#limit = limit;
   }
 
   get(key: string): Entry<Json> | undefined {
@@ -187,7 +197,7 @@ export class MemoryStore implements PrimaryStore {
   }
 
   readChanges(since: number, tombstonesAfter: number): ChangesPage {
-    return collectChanges(this.#changesAfter(since, tombstonesAfter), this.head);
+    return collectChanges(this.#changesAfter(since, tombstonesAfter), this.head, this.#limit);
   }
 
   readClient(clientId: string): ClientRecord | undefined {

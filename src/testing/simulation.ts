@@ -1,0 +1,231 @@
+// One seed draws a whole cluster and its bad luck, runs it, heals it, and demands that everything comes right.
+
+import type { Ack, Operation } from "../protocol.ts";
+import type { Write } from "../kv.ts";
+import { PRIMARY_DEFAULTS } from "../primary.ts";
+import type { Weather } from "./link.ts";
+import { demand, valueOf } from "./oracle.ts";
+import { PrimaryNode } from "./primary-node.ts";
+import type { DiskHealth } from "./primary-node.ts";
+import { Random } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import { SecondaryNode } from "./secondary-node.ts";
+
+const FAIR_WEATHER: Weather = { delayMax: 5, clog: 0, clogMax: 0, loss: 0, duplication: 0 };
+const GOOD_HEALTH: DiskHealth = { delayMax: 5, refuse: 0, stall: 0, stallMax: 0 };
+
+/** How long the cluster is in trouble, and how long it then has to come right. In ms of virtual time. */
+const TROUBLE_MS = 15_000;
+const RECOVERY_MS = 15_000;
+
+export interface Report {
+  seed: number;
+  steps: number;
+  faults: Map<string, number>;
+  outcomes: Map<string, number>;
+  answers: Map<string, number>;
+}
+
+/** Runs one seed to its end. Throws a Violation if a rule is broken. */
+export function simulate(seed: number): Report {
+  const world = new World(seed);
+  world.trouble();
+  world.recover();
+  return world.report();
+}
+
+class World {
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #scheduler = new Scheduler();
+  readonly #primary: PrimaryNode;
+  readonly #secondaries: SecondaryNode[] = [];
+  readonly #keys: string[];
+  readonly #faults = new Map<string, number>();
+  readonly #acks: Ack[];
+  readonly #padding: number;
+  #isTroubled = true;
+  #nextId = 1;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    const random = (this.#random = new Random(seed));
+    this.#keys = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3", "c/é", "c/😀"].slice(0, random.between(2, 8));
+    this.#acks = random.pick<Ack[]>([["all"], ["all", "primary"], ["all", "primary", 1, 2], ["all", 0]]);
+    this.#padding = random.pick([0, 0, 40]);
+    const isLossy = random.chance(0.3);
+    const settings = {
+      ...PRIMARY_DEFAULTS,
+      lagLimitMs: random.pick([200, 400, 1000]),
+      isLossy,
+      window: random.pick([PRIMARY_DEFAULTS.window, { bytes: 300, frames: 4 }, { bytes: 2000, frames: 2 }]),
+    };
+    const pageLimit = random.pick([
+      { changes: 1000, bytes: 100_000 },
+      { changes: 2, bytes: 100 },
+      { changes: 1, bytes: 1 },
+    ]);
+    this.#primary = new PrimaryNode(
+      this.#scheduler,
+      random,
+      this.#badHealth(),
+      settings,
+      pageLimit,
+      random.pick([0, 2, 20]),
+      {
+        holds: (secondaryId, seq, keys) =>
+          this.#secondaries.find((node) => node.options.secondaryId === secondaryId)?.holds(seq, keys),
+      },
+    );
+    const count = random.between(0, random.pick([2, 4, 12]));
+    for (let i = 0; i < count; i++) {
+      const options = {
+        secondaryId: `s${i}`,
+        mode: random.chance(0.8) ? ("durable" as const) : ("memory" as const),
+        prefixes: random.chance(0.2) ? [random.pick(["a/", "b/", "c/"])] : undefined,
+        isLossy,
+      };
+      this.#secondaries.push(
+        new SecondaryNode(this.#scheduler, random, this.#primary, this.#badWeather(), this.#badHealth(), options),
+      );
+    }
+  }
+
+  /** Safety: operations and faults at random, and no rule may be broken meanwhile. */
+  trouble(): void {
+    const faultEveryMs = this.#random.pick([150, 500, 3000, 60_000]);
+    const operationEveryMs = this.#random.pick([5, 40, 300]);
+    this.#repeat(faultEveryMs, () => this.#fault());
+    this.#repeat(operationEveryMs, () => this.#operate());
+    this.#scheduler.runUntil(TROUBLE_MS);
+  }
+
+  /** Liveness: once faults have healed, everything is answered and equal (V3). */
+  recover(): void {
+    this.#isTroubled = false;
+    this.#primary.health = GOOD_HEALTH;
+    this.#primary.restart();
+    for (const node of this.#secondaries) {
+      Object.assign(node.weather, FAIR_WEATHER);
+      node.health = GOOD_HEALTH;
+      node.start();
+      node.thaw();
+    }
+    this.#scheduler.runUntil(TROUBLE_MS + RECOVERY_MS);
+    const { oracle, head, operationsInFlight } = this.#primary;
+    demand(head === oracle.head, "O2", () => `head is ${head}, durable is ${oracle.head}`);
+    demand(operationsInFlight === 0, "A1", () => `${operationsInFlight} operations have no answer`);
+    for (const node of this.#secondaries) {
+      const { secondaryId, prefixes, mode } = node.options;
+      const status = node.status()!;
+      demand(node.unsettled === 0, "A1", () => `users of ${secondaryId} wait for ${node.unsettled} operations`);
+      demand(
+        status.state === "following" && status.epoch === oracle.epoch,
+        "V3",
+        () => `${secondaryId} is ${JSON.stringify(status)}`,
+      );
+      oracle.checkVisible(secondaryId, head, prefixes, node.mirror);
+      demand(status.inSync === (mode === "durable"), "M2", () => `${secondaryId} is ${JSON.stringify(status)}`);
+    }
+  }
+
+  report(): Report {
+    const outcomes = new Map<string, number>();
+    for (const node of this.#secondaries) {
+      for (const [kind, count] of node.outcomes) outcomes.set(kind, (outcomes.get(kind) ?? 0) + count);
+    }
+    const steps = this.#secondaries.reduce((sum, node) => sum + node.steps, this.#primary.steps);
+    return { seed: this.#seed, steps, faults: this.#faults, outcomes, answers: this.#primary.answers };
+  }
+
+  #repeat(everyMs: number, run: () => void): void {
+    this.#scheduler.after(this.#random.between(1, 2 * everyMs), () => {
+      if (!this.#isTroubled) return;
+      run();
+      this.#repeat(everyMs, run);
+    });
+  }
+
+  #badWeather(): Weather {
+    const random = this.#random;
+    return {
+      delayMax: random.pick([2, 20, 80]),
+      clog: random.pick([0, 0.02]),
+      clogMax: random.pick([500, 3000]),
+      loss: random.pick([0, 0.02, 0.2]),
+      duplication: random.pick([0, 0.1]),
+    };
+  }
+
+  #badHealth(): DiskHealth {
+    const random = this.#random;
+    return {
+      delayMax: random.pick([0, 5, 50]),
+      refuse: random.pick([0, 0, 0.1]),
+      stall: random.pick([0, 0.02]),
+      stallMax: 2500,
+    };
+  }
+
+  // --- operations
+
+  #operate(): void {
+    if (this.#secondaries.length === 0) return;
+    const node = this.#random.pick(this.#secondaries);
+    const burst = this.#random.chance(0.1) ? 20 : 1;
+    for (let i = 0; i < burst; i++) node.operate(this.#drawOperation(node.options.secondaryId), () => undefined);
+  }
+
+  #drawOperation(user: string): Operation {
+    const random = this.#random;
+    const clientId = `user-of-${user}`;
+    const id = this.#nextId++;
+    const header = { clientId, id, ack: random.pick(this.#acks), settled: 0 };
+    const value = valueOf(`${clientId}:${id}`, this.#padding);
+    const key = random.pick(this.#keys);
+    const kind = random.between(0, 9);
+    if (kind < 5) return { type: "insert", ...header, key, json: value };
+    if (kind < 7) return { type: "remove", ...header, key };
+    if (kind < 8) return { type: "get", clientId, id, key };
+    const writes = this.#keys.filter(() => random.chance(0.4)).map((one): Write => ({ key: one, json: value }));
+    if (writes.length === 0) writes.push({ key, json: value });
+    const checks = random.chance(0.5) ? [{ key, seq: random.chance(0.5) ? null : this.#primary.head }] : [];
+    return { type: "batch", ...header, writes, checks };
+  }
+
+  // --- faults
+
+  #fault(): void {
+    const random = this.#random;
+    const faults: Record<string, () => void> = {
+      "primary crash": () => {
+        this.#primary.crash();
+        this.#scheduler.after(random.between(0, 2000), () => this.#primary.restart());
+      },
+      hibernation: () => void this.#primary.hibernate(),
+      ...(random.chance(0.05) && { "primary restored": () => this.#primary.restoreBackup() }),
+    };
+    if (this.#secondaries.length > 0) {
+      const node = random.pick(this.#secondaries);
+      Object.assign(faults, {
+        "secondary crash": () => this.#restartLater(node, () => node.crash()),
+        "power loss": () => this.#restartLater(node, () => node.losePower()),
+        wipe: () => this.#restartLater(node, () => node.wipe()),
+        "dropped connection": () => node.dropConnection(),
+        partition: () => node.block(random.pick([["up"], ["down"], ["up", "down"]] as const), random.between(10, 4000)),
+        freeze: () => {
+          node.freeze(random.chance(0.5));
+          this.#scheduler.after(random.between(10, 5000), () => node.thaw());
+        },
+      });
+    }
+    const name = random.pick(Object.keys(faults));
+    this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
+    faults[name]!();
+  }
+
+  #restartLater(node: SecondaryNode, stop: () => void): void {
+    stop();
+    this.#scheduler.after(this.#random.between(0, 2000), () => node.start());
+  }
+}
