@@ -1,0 +1,55 @@
+// The public API of headwater for browsers, Node and edge runtimes. Nothing but the API is here.
+
+import { toKey, toStoreUrl } from "./door.ts";
+import type { Durability, ReplicaSettings } from "./feed.ts";
+import type { WorkerFactory } from "./link.ts";
+import { PageReplica } from "./page-replica.ts";
+import type { Replica } from "./page-replica.ts";
+
+export type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
+export { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
+export type { Durability } from "./feed.ts";
+export type { WorkerFactory } from "./link.ts";
+export type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber, VisibleChange } from "./mirror.ts";
+export type { Acknowledged, CaughtUpOptions, Replica, ReplicaStatus } from "./page-replica.ts";
+export type { Check } from "../src/kv.ts";
+export type { Ack, FailureCode } from "../src/protocol.ts";
+
+export interface ReplicaOptions {
+  /** The store's address: a path on the page's own origin (`/v1/stores/board`) or absolute, http(s) or ws(s). */
+  url: string;
+  /** Says who you are, where the primary wants to know. */
+  token?: string;
+  /**
+   * How the copy is kept: `"relaxed"` (the default) is safe from the end of browser and tabs, `"strict"` also from power
+   * loss and slower, `"memory"` keeps nothing and is never in sync.
+   */
+  durability?: Durability;
+  /** Hold only the keys that begin with one of these; left out, all. */
+  prefixes?: readonly string[];
+  /** Makes the worker, in place of the built-in way. `name` tells replicas apart and belongs into a SharedWorker's options. */
+  worker?: WorkerFactory;
+}
+
+/**
+ * Opens this page's replica of a store, shared with all tabs of the same origin.
+ *
+ * Resolves as soon as there is a state to read: what this browser has stored, also offline; else the first state from
+ * the primary; else, if the first attempt to connect fails or two seconds have passed, the empty state, with
+ * `status.state` saying so. Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix.
+ */
+export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+  const { url, token, durability = "relaxed", prefixes, worker = makeWorker } = options;
+  const settings: ReplicaSettings = { url: toStoreUrl(url, location.href), durability };
+  if (token !== undefined) settings.token = token;
+  if (prefixes) settings.prefixes = [...new Set(prefixes.map(toKey))].sort();
+  return PageReplica.open(settings, worker);
+}
+
+/** A SharedWorker where there are any, else a worker of this page alone. Bundlers must find both calls as they stand. */
+function makeWorker(name: string): SharedWorker | Worker {
+  if (typeof SharedWorker === "undefined") {
+    return new Worker(new URL("./replica/worker.ts", import.meta.url), { type: "module", name });
+  }
+  return new SharedWorker(new URL("./replica/worker.ts", import.meta.url), { type: "module", name });
+}

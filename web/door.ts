@@ -1,0 +1,62 @@
+// The door of the client library: what a program hands over is checked and turned into JSON text here, once. What is
+// refused throws, as an operation that failed without having been sent.
+
+import { checkBatch, encodeValue, readAck, readKey } from "../src/codec.ts";
+import type { Parsed } from "../src/codec.ts";
+import type { Check, Json, Write } from "../src/kv.ts";
+import type { Ack, Batch } from "../src/protocol.ts";
+import { OperationFailedError } from "./errors.ts";
+import type { ReadonlyJson } from "./mirror.ts";
+
+/** Who must have an update on disk before it is acknowledged. */
+export interface UpdateOptions {
+  /** `"all"` (the default): the primary and every in-sync replica; `"primary"`; or the primary and this many replicas. */
+  ack?: Ack;
+}
+
+export interface BatchOptions extends UpdateOptions {
+  /** Seqs that the keys must have (`null`: absent), else nothing is applied and the batch fails as `conflict`. */
+  checks?: readonly Check[];
+}
+
+/** One operation of a batch. A batch names no key twice. */
+export type BatchOperation = { insert: { key: string; value: ReadonlyJson } } | { remove: { key: string } };
+
+export function toKey(key: string): string {
+  return accept(readKey(key));
+}
+
+export function toJson(value: ReadonlyJson): Json {
+  return accept(encodeValue(value));
+}
+
+export function toAck(ack: Ack | undefined): Ack {
+  return accept(readAck(ack === undefined ? undefined : String(ack)));
+}
+
+export function toBatch(
+  operations: readonly BatchOperation[],
+  checks: readonly Check[] = [],
+): Pick<Batch, "writes" | "checks"> {
+  const writes = operations.map((operation): Write => {
+    if ("remove" in operation) return { key: toKey(operation.remove.key), removed: true };
+    return { key: toKey(operation.insert.key), json: toJson(operation.insert.value) };
+  });
+  return accept(
+    checkBatch(
+      writes,
+      checks.map(({ key, seq }) => ({ key, seq })),
+    ),
+  );
+}
+
+function accept<Value>(parsed: Parsed<Value>): Value {
+  if (parsed.ok) return parsed.value;
+  throw new OperationFailedError({ code: parsed.code, applied: false, detail: parsed.detail });
+}
+
+/** A store's address in the form that names it everywhere: absolute, http or https, without anything after the path. */
+export function toStoreUrl(url: string, base: string | undefined): string {
+  const { protocol, host, pathname } = new URL(url, base);
+  return `${protocol.replace(/^ws/, "http")}//${host}${pathname.replace(/\/+$/, "")}`;
+}

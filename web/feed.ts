@@ -1,0 +1,115 @@
+// What a page and its replica's worker say to each other. Control calls go over comlink; everything else goes over one
+// port per page, the feed, as lists of items in the order in which they take effect. State travels as the JSON text in
+// which it came, because text crosses threads several times faster than objects.
+
+import type { SecondaryStatus, Settled } from "../src/effects.ts";
+import type { Entry, JsonValue } from "../src/kv.ts";
+import type { Operation } from "../src/protocol.ts";
+
+/** How far what is acknowledged here is on disk: as the browser sees fit, forced to the disk, or not at all. */
+export type Durability = "relaxed" | "strict" | "memory";
+
+/** What makes one replica differ from another of the same page. */
+export interface ReplicaSettings {
+  /** The store's address, absolute, http or https. */
+  url: string;
+  token?: string;
+  durability: Durability;
+  prefixes?: string[];
+}
+
+/** The calls that a page makes to the worker. */
+export interface Control {
+  /** Attaches a page. Its feed begins with the whole state as soon as there is one to show. */
+  open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened>;
+  /** Forgets a page; whatever is on its way to it is dropped. */
+  detach(clientId: string): void;
+  /** A person looks at the page, so a connection that waits for its next attempt makes it now. */
+  hurry(): void;
+}
+
+export interface Opened {
+  /** A Web Lock that the worker holds as long as it lives; null where there are none. */
+  aliveLock: string | null;
+}
+
+/** One message from the page: what it asked for in one turn. */
+export type FromPage = Operation[];
+
+/** The state as a whole, in pages as `packPages` makes them. */
+export interface WholeState {
+  epoch: string | null;
+  seq: number;
+  pages: string[];
+}
+
+/** One step of the visible state: the lines of its snapshot, as they were received. */
+export interface StepLines {
+  epoch: string;
+  prev: number;
+  seq: number;
+  /** Everything that was there before is replaced. */
+  reset: boolean;
+  lines: string[];
+}
+
+/** One message to the page is a list of these. */
+export type ToPage =
+  | { type: "state"; state: WholeState }
+  | { type: "step"; step: StepLines }
+  | { type: "settled"; settled: Settled }
+  | { type: "status"; status: SecondaryStatus }
+  /** The replica has begun anew: whatever is unanswered must be asked again. */
+  | { type: "ask-again" };
+
+/** Entries in one page. */
+const PAGE_ENTRIES_MAX = 512;
+/** A page as IndexedDB stores it; from 64 KiB on Chromium keeps a record outside the table, which is much slower. */
+const PAGE_BYTES_MAX = 60 * 1024;
+
+/**
+ * Packs entries into pages: JSON texts of flat lists, key, value, seq, key, value, seq and so on. A page holds at most
+ * 512 entries and 60 KiB, but always at least one entry.
+ */
+export function packPages(entries: Iterable<Entry>): string[] {
+  const pages: string[] = [];
+  let parts: string[] = [];
+  let units = 0;
+  let isWide = false;
+  for (const { key, value, seq } of entries) {
+    const part = `${JSON.stringify(key)},${JSON.stringify(value)},${seq}`;
+    // A string with any unit above U+00FF is stored with two bytes for each of its units.
+    const willBeWide = isWide || /[^\0-\xff]/.test(part);
+    const bytes = (units + part.length + 2) * (willBeWide ? 2 : 1);
+    if (parts.length > 0 && (parts.length === PAGE_ENTRIES_MAX || bytes > PAGE_BYTES_MAX)) {
+      pages.push(`[${parts.join(",")}]`);
+      parts = [];
+      units = 0;
+      isWide = false;
+    }
+    parts.push(part);
+    units += part.length + 1;
+    isWide ||= /[^\0-\xff]/.test(part);
+  }
+  if (parts.length > 0) pages.push(`[${parts.join(",")}]`);
+  return pages;
+}
+
+/** Reads a page; undefined if it is not one. */
+export function unpackPage(text: string): Entry[] | undefined {
+  let items: unknown;
+  try {
+    items = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(items) || items.length % 3 !== 0) return undefined;
+  const entries: Entry[] = [];
+  for (let i = 0; i < items.length; i += 3) {
+    const key: unknown = items[i];
+    const seq: unknown = items[i + 2];
+    if (typeof key !== "string" || typeof seq !== "number") return undefined;
+    entries.push({ key, value: items[i + 1] as JsonValue, seq });
+  }
+  return entries;
+}

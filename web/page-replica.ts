@@ -1,0 +1,349 @@
+// The handle that a page holds on its replica: reads from the mirror, sends operations to the worker, and survives the
+// worker's end, the page's freezing and its return from the back-forward cache.
+
+import { decodeDownstream } from "../src/codec.ts";
+import type { SecondaryStatus } from "../src/effects.ts";
+import type { Change } from "../src/kv.ts";
+import type { OperationAck } from "../src/protocol.ts";
+import { toAck, toBatch, toJson, toKey } from "./door.ts";
+import type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
+import { unpackPage } from "./feed.ts";
+import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
+import { Link } from "./link.ts";
+import type { WorkerFactory } from "./link.ts";
+import { Mirror, callSafely } from "./mirror.ts";
+import type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber } from "./mirror.ts";
+import { Operations } from "./operations.ts";
+import { randomId } from "./random-id.ts";
+
+/** An update is done: at which seq, and how many in-sync secondaries had it on disk when it was acknowledged. */
+export interface Acknowledged {
+  seq: number;
+  replicas: number;
+}
+
+/** Where the replica stands. `pending` counts this page's operations, everything else is the replica's. */
+export type ReplicaStatus = Readonly<SecondaryStatus>;
+
+export interface CaughtUpOptions {
+  /** Wait for this seq; left out, for everything that the primary is known to have. */
+  atLeast?: number;
+  /** Ends the wait; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A page's handle on its replica of one store. Reads are local and synchronous and show the store as it was at one seq,
+ * never a batch in part and never an older state than before. What they return is shared: do not change it.
+ *
+ * Updates reject with OperationFailedError, whose `applied` says whether they took effect, or OutcomeUnknownError.
+ */
+export interface Replica {
+  /** The value of a key; undefined if there is none. */
+  get(key: string): ReadonlyJson | undefined;
+  /** The entry of a key, with the seq of its last write; undefined if there is none. */
+  entry(key: string): ReadonlyEntry | undefined;
+  /** The entries of a range in the order of their keys (by UTF-8 bytes). */
+  list(options?: ListOptions): ReadonlyEntry[];
+  /** Sets a key's value. Resolves when everyone whom `ack` names has it on disk, and this page shows it. */
+  insert(key: string, value: ReadonlyJson, options?: UpdateOptions): Promise<Acknowledged>;
+  /** Removes a key; one that is absent is acknowledged too. */
+  remove(key: string, options?: UpdateOptions): Promise<Acknowledged>;
+  /** Applies operations at once and whole, at one seq, if all checks hold; else it fails as `conflict`. */
+  batch(operations: readonly BatchOperation[], options?: BatchOptions): Promise<Acknowledged>;
+  /** The value of a key as the primary has it now (linearizable); undefined if there is none. */
+  getFromPrimary(key: string): Promise<ReadonlyJson | undefined>;
+  /**
+   * Calls back once for each step of the visible state that concerns the key or range, with all its changes, after it
+   * has become readable. Returns what ends the subscription.
+   */
+  subscribe(interest: Interest, subscriber: Subscriber): () => void;
+  /** Where the replica stands: the same object until something changes. */
+  readonly status: ReplicaStatus;
+  /** Calls back after `status` has changed. Returns what ends the subscription. */
+  subscribeStatus(subscriber: (status: ReplicaStatus) => void): () => void;
+  /** Resolves when the visible state has come as far as is asked for; rejects if the replica is closed first. */
+  caughtUp(options?: CaughtUpOptions): Promise<void>;
+  /** Waits for the answers to what was asked, then lets the replica go. Reading goes on, from where it stands. */
+  close(): Promise<void>;
+}
+
+/** A worker that was lost again and again is started after a wait that doubles up to this. */
+const RELINK_CAP_MS = 10_000;
+
+interface Waiter {
+  isDue(): boolean;
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
+export class PageReplica implements Replica {
+  readonly #settings: ReplicaSettings;
+  readonly #makeWorker: WorkerFactory;
+  readonly #clientId = randomId();
+  readonly #mirror = new Mirror();
+  readonly #operations: Operations;
+  readonly #statusSubscribers = new Set<(status: ReplicaStatus) => void>();
+  readonly #waiters = new Set<Waiter>();
+  readonly #listening = new AbortController();
+  #link: Link | undefined;
+  #relinkTimer: ReturnType<typeof setTimeout> | undefined;
+  #losses = 0;
+  #isHidden = false;
+  #isClosed = false;
+  #reported: SecondaryStatus = STATUS_BEFORE;
+  #status: ReplicaStatus = STATUS_BEFORE;
+  #opening: { resolve(): void; reject(reason: Error): void } | undefined;
+
+  private constructor(settings: ReplicaSettings, makeWorker: WorkerFactory) {
+    this.#settings = settings;
+    this.#makeWorker = makeWorker;
+    this.#operations = new Operations(
+      this.#clientId,
+      (operations) => {
+        this.#link?.send(operations);
+        this.#updateStatus();
+      },
+      () => {
+        this.#updateStatus();
+        this.#relink();
+      },
+    );
+  }
+
+  /** Resolves when there is a state to read. */
+  static async open(settings: ReplicaSettings, makeWorker: WorkerFactory): Promise<PageReplica> {
+    const replica = new PageReplica(settings, makeWorker);
+    await new Promise<void>((resolve, reject) => {
+      replica.#opening = { resolve, reject };
+      replica.#connect();
+    });
+    replica.#followLifecycle();
+    return replica;
+  }
+
+  get(key: string): ReadonlyJson | undefined {
+    return this.#mirror.entry(key)?.value;
+  }
+
+  entry(key: string): ReadonlyEntry | undefined {
+    return this.#mirror.entry(key);
+  }
+
+  list(options?: ListOptions): ReadonlyEntry[] {
+    return this.#mirror.list(options);
+  }
+
+  async insert(key: string, value: ReadonlyJson, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
+    this.#mustBeOpen();
+    return this.#update({ type: "insert", key: toKey(key), json: toJson(value), ack: toAck(ack) });
+  }
+
+  async remove(key: string, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
+    this.#mustBeOpen();
+    return this.#update({ type: "remove", key: toKey(key), ack: toAck(ack) });
+  }
+
+  async batch(operations: readonly BatchOperation[], { ack, checks }: BatchOptions = {}): Promise<Acknowledged> {
+    this.#mustBeOpen();
+    return this.#update({ type: "batch", ...toBatch(operations, checks), ack: toAck(ack) });
+  }
+
+  async getFromPrimary(key: string): Promise<ReadonlyJson | undefined> {
+    this.#mustBeOpen();
+    const answer = await this.#operations.submit({ type: "get", key: toKey(key) });
+    if (answer.type !== "get-result" || !answer.entry) return undefined;
+    return JSON.parse(answer.entry.value) as ReadonlyJson;
+  }
+
+  subscribe(interest: Interest, subscriber: Subscriber): () => void {
+    return this.#mirror.subscribe(interest, subscriber);
+  }
+
+  get status(): ReplicaStatus {
+    return this.#status;
+  }
+
+  subscribeStatus(subscriber: (status: ReplicaStatus) => void): () => void {
+    // Each subscription is its own, even if the same function subscribes twice.
+    const own = (status: ReplicaStatus): void => subscriber(status);
+    this.#statusSubscribers.add(own);
+    return () => void this.#statusSubscribers.delete(own);
+  }
+
+  caughtUp({ atLeast, signal }: CaughtUpOptions = {}): Promise<void> {
+    const isDue = (): boolean => {
+      if (atLeast !== undefined) return this.#mirror.seq >= atLeast;
+      const { state, head } = this.#reported;
+      return state === "following" && this.#mirror.seq >= head;
+    };
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason as Error);
+      if (isDue()) return resolve();
+      if (this.#isClosed) return reject(closedError());
+      const waiter: Waiter = { isDue, resolve, reject };
+      this.#waiters.add(waiter);
+      signal?.addEventListener("abort", () => {
+        this.#waiters.delete(waiter);
+        reject(signal.reason as Error);
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    while (this.#operations.size > 0) await new Promise<void>((resolve) => setTimeout(resolve, 10));
+    this.#listening.abort();
+    clearTimeout(this.#relinkTimer);
+    this.#link?.close();
+    this.#link = undefined;
+    for (const waiter of this.#waiters) waiter.reject(closedError());
+    this.#waiters.clear();
+  }
+
+  async #update(request: Parameters<Operations["submit"]>[0]): Promise<Acknowledged> {
+    const { seq, replicas } = (await this.#operations.submit(request)) as OperationAck;
+    return { seq, replicas };
+  }
+
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw closedError();
+  }
+
+  // --- the link to the worker
+
+  #connect(): void {
+    this.#link = new Link(this.#makeWorker, this.#settings, this.#clientId, {
+      received: (items) => this.#received(items),
+      lost: (reason) => this.#lost(reason),
+    });
+  }
+
+  /** Another worker, or the same once more: what is unanswered is asked again there. */
+  #relink(): void {
+    clearTimeout(this.#relinkTimer);
+    this.#link?.close();
+    this.#connect();
+    this.#operations.askAgain();
+  }
+
+  #lost(reason: Error): void {
+    this.#link = undefined;
+    if (this.#opening) return this.#opening.reject(reason);
+    if (this.#isHidden) return;
+    this.#reported = { ...this.#reported, state: "offline", inSync: false, lastError: reason.message };
+    this.#updateStatus();
+    const delayMs = this.#losses === 0 ? 0 : Math.min(RELINK_CAP_MS, 100 * 2 ** this.#losses);
+    this.#losses += 1;
+    this.#relinkTimer = setTimeout(() => this.#relink(), delayMs);
+  }
+
+  #received(items: ToPage[]): void {
+    this.#operations.heard();
+    this.#losses = 0;
+    for (const item of items) {
+      switch (item.type) {
+        case "state": {
+          const { epoch, seq, pages } = item.state;
+          this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes: entriesOf(pages) });
+          this.#opened();
+          break;
+        }
+        case "step":
+          this.#mirror.apply({ ...item.step, changes: changesOf(item.step) });
+          this.#opened();
+          break;
+        case "settled":
+          this.#operations.settle(item.settled);
+          break;
+        case "status":
+          this.#reported = item.status;
+          break;
+        case "ask-again":
+          this.#operations.askAgain();
+          break;
+      }
+    }
+    this.#updateStatus();
+    for (const waiter of this.#waiters) {
+      if (!waiter.isDue()) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  #opened(): void {
+    this.#opening?.resolve();
+    this.#opening = undefined;
+  }
+
+  #updateStatus(): void {
+    const { epoch, seq } = this.#mirror;
+    const head = Math.max(this.#reported.head, seq);
+    const status: ReplicaStatus = { ...this.#reported, epoch, seq, head, pending: this.#operations.size };
+    const old = this.#status;
+    if ((Object.keys(status) as (keyof ReplicaStatus)[]).every((name) => status[name] === old[name])) return;
+    this.#status = Object.freeze(status);
+    for (const subscriber of this.#statusSubscribers) callSafely(() => subscriber(status));
+  }
+
+  // --- the page's life
+
+  /** A page that is hidden for good, or may be frozen any moment, must not be waited for, nor pile up messages. */
+  #followLifecycle(): void {
+    const { signal } = this.#listening;
+    const hide = (): void => this.#hide();
+    const show = (): void => this.#show();
+    addEventListener("pagehide", hide, { signal });
+    addEventListener("pageshow", show, { signal });
+    document.addEventListener("freeze", hide, { signal });
+    document.addEventListener("resume", show, { signal });
+    document.addEventListener(
+      "visibilitychange",
+      () => {
+        if (document.visibilityState === "visible") this.#link?.hurry();
+      },
+      { signal },
+    );
+  }
+
+  #hide(): void {
+    this.#isHidden = true;
+    clearTimeout(this.#relinkTimer);
+    this.#link?.close();
+    this.#link = undefined;
+  }
+
+  #show(): void {
+    if (!this.#isHidden) return;
+    this.#isHidden = false;
+    this.#relink();
+  }
+}
+
+const STATUS_BEFORE: SecondaryStatus = Object.freeze({
+  state: "offline",
+  epoch: null,
+  seq: 0,
+  head: 0,
+  lagMs: 0,
+  inSync: false,
+  persisted: null,
+  pending: 0,
+  lastError: null,
+});
+
+const closedError = (): Error => new Error("the replica is closed");
+
+function* entriesOf(pages: readonly string[]): Generator<Change> {
+  for (const page of pages) yield* unpackPage(page) ?? [];
+}
+
+function* changesOf({ lines }: StepLines): Generator<Change> {
+  for (const line of lines) {
+    // The worker has read the line before and found it right.
+    const message = decodeDownstream(line);
+    if (message.ok && message.value.type === "snapshot") yield* message.value.changes;
+  }
+}

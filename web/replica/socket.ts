@@ -1,0 +1,141 @@
+// The WebSocket of a replica: makes it, makes it again when it is gone, and notices when it is gone without a word. What
+// is said over it is none of its business, but for the two words of the watchdog, which are no lines of the protocol.
+
+import { CLOSE, SUBPROTOCOL } from "../../src/protocol.ts";
+
+/** The first wait before a new attempt is at most this, and doubles with each that fails. */
+const BACKOFF_BASE_MS = 100;
+const BACKOFF_CAP_MS = 10_000;
+/** The wait when the primary has said that another connection took this replica's place, or that it will not have it. */
+const REFUSED_BACKOFF_MS = 30_000;
+/** How often the connection is looked at. One on which nothing came for so long is asked; one that stays silent is dropped. */
+const WATCH_MS = 5000;
+/** A connection that does not open for so long is given up. */
+const OPEN_PATIENCE_MS = 10_000;
+
+export interface SocketEvents {
+  opened(): void;
+  received(text: string): void;
+  /** The connection is gone, or an attempt has failed; the next one follows by itself. */
+  closed(wasOpen: boolean, reason: string): void;
+}
+
+export class Socket {
+  readonly #url: string;
+  readonly #protocols: string[];
+  readonly #events: SocketEvents;
+  #socket: WebSocket | undefined;
+  #isRunning = false;
+  #failures = 0;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #watchTimer: ReturnType<typeof setInterval> | undefined;
+  #openTimer: ReturnType<typeof setTimeout> | undefined;
+  #hasHeard = false;
+  #hasAsked = false;
+
+  /** `url` is the store's address, http or https. */
+  constructor(url: string, token: string | undefined, events: SocketEvents) {
+    this.#url = `${url.replace(/^http/, "ws")}/replicate`;
+    this.#protocols = token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${token}`];
+    this.#events = events;
+  }
+
+  start(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#connect();
+  }
+
+  /** Ends the connection for good; `closed` is called if there was one. */
+  stop(): void {
+    this.#isRunning = false;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    this.drop("stopped");
+  }
+
+  send(frames: readonly string[]): void {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return; // It has gone; what was on its way is asked again.
+    for (const frame of frames) this.#socket.send(frame);
+  }
+
+  /** The primary has taken this replica in: the next loss begins a new count of failures. */
+  confirm(): void {
+    this.#failures = 0;
+  }
+
+  /** Something suggests that an attempt would succeed now: do not wait any longer. */
+  hurry(): void {
+    if (this.#retryTimer === undefined) return;
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  /** Gives the connection up and makes a new one, after the usual wait. */
+  drop(reason: string): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    const wasOpen = socket.readyState === WebSocket.OPEN;
+    // The close handshake of a dead connection can take minutes, so nothing waits for it.
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.#gone(wasOpen, 1006, reason);
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(this.#url, this.#protocols);
+    } catch (error) {
+      // A token that cannot stand in a subprotocol, or a page that may not connect there.
+      this.#failures += 1;
+      this.#events.closed(false, String(error));
+      this.#retry(REFUSED_BACKOFF_MS);
+      return;
+    }
+    this.#socket = socket;
+    this.#openTimer = setTimeout(() => this.drop("the connection does not open"), OPEN_PATIENCE_MS);
+    socket.onopen = () => {
+      clearTimeout(this.#openTimer);
+      this.#hasHeard = true;
+      this.#hasAsked = false;
+      this.#watchTimer = setInterval(() => this.#watch(), WATCH_MS);
+      this.#events.opened();
+    };
+    socket.onmessage = ({ data }) => {
+      this.#hasHeard = true;
+      if (typeof data === "string" && data !== "pong") this.#events.received(data);
+    };
+    socket.onclose = ({ code, reason }) => {
+      const wasOpen = this.#watchTimer !== undefined;
+      this.#gone(wasOpen, code, reason || (wasOpen ? "the connection was lost" : "the primary cannot be reached"));
+    };
+  }
+
+  #watch(): void {
+    if (!this.#hasHeard && this.#hasAsked) return this.drop("the connection is silent");
+    this.#hasAsked = !this.#hasHeard;
+    if (this.#hasAsked) this.send(["ping"]);
+    this.#hasHeard = false;
+  }
+
+  #gone(wasOpen: boolean, code: number, reason: string): void {
+    clearTimeout(this.#openTimer);
+    clearInterval(this.#watchTimer);
+    this.#watchTimer = undefined;
+    this.#socket = undefined;
+    this.#failures += 1;
+    // Full jitter keeps a crowd that was cut off together from coming back together.
+    const span = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (this.#failures - 1));
+    this.#retry(isRefusal(code) ? REFUSED_BACKOFF_MS : Math.random() * span);
+    this.#events.closed(wasOpen, reason);
+  }
+
+  #retry(delayMs: number): void {
+    if (this.#isRunning) this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
+  }
+}
+
+const isRefusal = (code: number): boolean => code === CLOSE.superseded || code === CLOSE.badMessage;

@@ -1,0 +1,69 @@
+// The state that a replica shows: its entries and the (epoch, seq) at which they stand. Moves by whole steps only.
+
+import { decodeDownstream } from "../../src/codec.ts";
+import type { Change, Entry } from "../../src/kv.ts";
+import { OrderedMap } from "../../src/store.ts";
+import { packPages, unpackPage } from "../feed.ts";
+import type { StepLines, WholeState } from "../feed.ts";
+import type { Image, Stored } from "./idb-store.ts";
+
+export class VisibleState {
+  readonly #entries = new OrderedMap<Entry>();
+  epoch: string | null = null;
+  seq = 0;
+
+  apply(step: { epoch: string; seq: number; reset: boolean }, changes: Iterable<Change>): void {
+    if (step.reset) this.#entries.clear();
+    for (const change of changes) {
+      if ("value" in change) this.#entries.set(change.key, change);
+      else this.#entries.delete(change.key);
+    }
+    this.epoch = step.epoch;
+    this.seq = step.seq;
+  }
+
+  /** For persistence; undefined while there is nothing to keep. */
+  toImage(): Image | undefined {
+    return this.epoch === null ? undefined : { epoch: this.epoch, seq: this.seq, entries: this.#entries.walk() };
+  }
+
+  /** For a page. */
+  toWholeState(): WholeState {
+    return { epoch: this.epoch, seq: this.seq, pages: packPages(this.#entries.walk()) };
+  }
+
+  /**
+   * Reads what was stored; undefined if it does not parse or chain, and so must not be used at all. A step that ends
+   * before the checkpoint is left over from the time when the checkpoint was written.
+   */
+  static fromStored({ checkpoint, pages, steps }: Stored): VisibleState | undefined {
+    const state = new VisibleState();
+    if (!checkpoint) return pages.length === 0 && steps.length === 0 ? state : undefined;
+    for (const page of pages) {
+      const entries = unpackPage(page);
+      if (!entries) return undefined;
+      for (const entry of entries) state.#entries.set(entry.key, entry);
+    }
+    state.epoch = checkpoint.epoch;
+    state.seq = checkpoint.seq;
+    for (const step of steps) {
+      if (step.epoch !== state.epoch || step.reset || step.prev > state.seq) return undefined;
+      if (step.seq <= state.seq) continue;
+      const changes = readLines(step);
+      if (!changes) return undefined;
+      state.apply(step, changes);
+    }
+    return state;
+  }
+}
+
+/** The changes of a step, from its lines; undefined if they are not the lines of a snapshot. */
+export function readLines({ lines }: StepLines): Change[] | undefined {
+  const changes: Change[] = [];
+  for (const line of lines) {
+    const message = decodeDownstream(line);
+    if (!message.ok || message.value.type !== "snapshot") return undefined;
+    for (const change of message.value.changes) changes.push(change);
+  }
+  return changes;
+}

@@ -1,0 +1,66 @@
+// The worker's entry, for a SharedWorker (one for all pages of an origin and store) and for a dedicated Worker alike.
+// It hosts one replica for as long as a page uses it.
+
+import { expose } from "comlink";
+import type { Control, Opened, ReplicaSettings } from "../feed.ts";
+import { randomId } from "../random-id.ts";
+import { ReplicaHost } from "./replica-host.ts";
+
+/** A replica without pages is kept for so long: a page that is replaced by the next one finds it warm. */
+const LINGER_MS = 2000;
+
+const aliveLock = holdAliveLock();
+let host: ReplicaHost | undefined;
+let stopping: Promise<void> = Promise.resolve();
+let lingerTimer: ReturnType<typeof setTimeout> | undefined;
+
+const control: Control = {
+  async open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened> {
+    clearTimeout(lingerTimer);
+    host ??= startHost(settings);
+    host.attach(clientId, feed);
+    return { aliveLock: await aliveLock };
+  },
+  detach(clientId: string): void {
+    host?.detach(clientId);
+    clearTimeout(lingerTimer);
+    if (host && !host.hasPages) lingerTimer = setTimeout(stopHost, LINGER_MS);
+  },
+  hurry(): void {
+    host?.hurry();
+  },
+};
+
+function startHost(settings: ReplicaSettings): ReplicaHost {
+  const fresh = new ReplicaHost(settings);
+  // What the one before holds (lock, database) must be free first.
+  void stopping.then(() => fresh.start());
+  return fresh;
+}
+
+function stopHost(): void {
+  if (host) stopping = host.stop();
+  host = undefined;
+}
+
+/** Pages wait for this lock to learn of the worker's death, which nothing else tells them. */
+function holdAliveLock(): Promise<string | null> {
+  const locks = navigator.locks as LockManager | undefined;
+  if (!locks) return Promise.resolve(null);
+  const name = `headwater:alive:${randomId()}`;
+  return new Promise((resolve) => {
+    locks
+      .request(name, () => {
+        resolve(name);
+        return new Promise(() => {});
+      })
+      .catch(() => resolve(null));
+  });
+}
+
+addEventListener("online", () => host?.hurry());
+if ("onconnect" in globalThis) {
+  (globalThis as unknown as SharedWorkerGlobalScope).onconnect = ({ ports }) => expose(control, ports[0]);
+} else {
+  expose(control);
+}
