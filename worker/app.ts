@@ -1,0 +1,360 @@
+// The HTTP door: a Hono app that finds the store's primary, asks it, and says what it said in terms of HTTP. It holds
+// no state of any store. Whatever a request gets wrong is answered here and never reaches the primary.
+
+import { Hono } from "hono";
+import type { Context, Handler, MiddlewareHandler } from "hono";
+import { describeRoute, openAPIRouteHandler } from "hono-openapi";
+import type { DescribeRouteOptions } from "hono-openapi";
+import {
+  encodeCursor,
+  encodeEntry,
+  readAck,
+  readBatch,
+  readCursor,
+  readEpoch,
+  readFlag,
+  readIdempotencyKey,
+  readInteger,
+  readKey,
+  readPrecondition,
+  readSegment,
+  readStoreName,
+  readValue,
+} from "../src/codec.ts";
+import type { Parsed, Refusal } from "../src/codec.ts";
+import { compareKeys } from "../src/kv.ts";
+import type { Range, Write } from "../src/kv.ts";
+import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
+import { SUBPROTOCOL } from "../src/protocol.ts";
+import type { Outcome, Update } from "../src/protocol.ts";
+import { readBody } from "./body.ts";
+import { logFailure } from "./log.ts";
+import { METRICS_TYPE, formatMetrics } from "./metrics.ts";
+import {
+  DELETE_ENTRY,
+  DOCUMENTATION,
+  GET_ENTRY,
+  GET_HEALTH,
+  GET_METRICS,
+  GET_OPENAPI,
+  GET_STATUS,
+  LIST_ENTRIES,
+  POST_BATCH,
+  PUT_ENTRY,
+  REPLICATE,
+} from "./openapi.ts";
+import type { Primary, StoreMetrics } from "./primary-host.ts";
+import { problem } from "./problem.ts";
+import { STREAM_TYPES } from "./stream.ts";
+import type { StreamForm } from "./stream.ts";
+
+/** What the app reads of its environment unless its options say otherwise. */
+export interface AppEnv {
+  PRIMARY: DurableObjectNamespace<Primary>;
+  /** "true" lets everyone in where no `authorize` is given. */
+  ALLOW_ANONYMOUS?: string;
+}
+
+export interface AppOptions<Env extends object = AppEnv> {
+  /** Finds the namespace of the primaries; `env.PRIMARY` unless given. */
+  primary?: (env: Env) => DurableObjectNamespace<Primary>;
+  /** Decides whether a request may use a store, before anything is read of the store. */
+  authorize?: (request: Request, target: { store: string }) => boolean | Promise<boolean>;
+}
+
+/** A primary as it is asked from here: the platform's own type of a stub takes unions of plain values apart. */
+type PrimaryStub = {
+  [Method in "operate" | "get" | "list" | "status" | "metrics" | "fetch"]: (
+    ...args: Parameters<Primary[Method]>
+  ) => Promise<Awaited<ReturnType<Primary[Method]>>>;
+};
+
+interface Types {
+  Bindings: AppEnv;
+  Variables: { primary: PrimaryStub };
+}
+type RequestContext = Context<Types>;
+
+const LIST_LIMIT_DEFAULT = 100;
+
+/**
+ * Makes the app that serves every route of Headwater; its `fetch` is a worker's. Without `authorize`, and unless the
+ * environment says `ALLOW_ANONYMOUS=true`, every store is closed: it answers 401 `unauthorized`.
+ */
+export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> = {}): Hono<{ Bindings: Env }> {
+  const app = new Hono<Types>();
+  const stores = new Stores(options);
+  app.use("/v1/*", async (c, next) => stores.requireConfiguration(c) ?? next());
+  app.use("/v1/stores/:store/*", stores.open());
+
+  const entry = "/v1/stores/:store/entries/:key";
+  const methods = new Map<string, string[]>();
+  const add = (method: string, path: string, description: DescribeRouteOptions, answer: Handler<Types>): void => {
+    methods.set(path, [...(methods.get(path) ?? []), method]);
+    app.on(method, path, describeRoute(description), answer);
+  };
+  add("GET", entry, GET_ENTRY, getEntry);
+  add("PUT", entry, PUT_ENTRY, putEntry);
+  add("DELETE", entry, DELETE_ENTRY, deleteEntry);
+  add("POST", "/v1/stores/:store/batch", POST_BATCH, postBatch);
+  add("GET", "/v1/stores/:store/entries", LIST_ENTRIES, listEntries);
+  add("GET", "/v1/stores/:store/replicate", REPLICATE, replicate);
+  add("GET", "/v1/stores/:store/status", GET_STATUS, async (c) => c.json(await asked(c.var.primary.status())));
+  add("GET", "/healthz", GET_HEALTH, (c) => c.json({ status: "ok" }));
+  add("GET", "/metrics", GET_METRICS, (c) => stores.metrics(c));
+  const openapi = openAPIRouteHandler(app, { documentation: DOCUMENTATION, excludeStaticFile: false });
+  add("GET", "/openapi.json", GET_OPENAPI, openapi);
+
+  for (const [path, known] of methods) app.all(path, (c) => methodNotAllowed(c, known));
+  app.notFound((c) => fail(c, "not-found", "no such route"));
+  app.onError((error, c) => answerError(error, c));
+  return app as unknown as Hono<{ Bindings: Env }>;
+}
+
+/** Who may use which store, where its primary is, and which ones were served lately. */
+class Stores {
+  readonly #options: AppOptions<never>;
+  /** By rising time of their last use. */
+  readonly #served = new Set<string>();
+
+  constructor(options: AppOptions<never>) {
+    this.#options = options;
+  }
+
+  /** Stores are closed until someone has said who may use them. */
+  requireConfiguration(c: RequestContext): Response | undefined {
+    if (this.#options.authorize || c.env.ALLOW_ANONYMOUS === "true") return undefined;
+    const detail =
+      "nobody is let in until it is said who may be: pass `authorize` to createApp, or set the variable " +
+      'ALLOW_ANONYMOUS to "true" to let everyone in';
+    return fail(c, "unauthorized", detail, { "WWW-Authenticate": "Bearer" });
+  }
+
+  open(): MiddlewareHandler<Types> {
+    return async (c, next) => {
+      const store = demand(readStoreName(demand(readSegment(segmentOf(c, 3)))));
+      if (!(await this.#isAllowed(c, store))) return fail(c, "forbidden", "this request may not use this store");
+      c.set("primary", this.#primaryOf(c, store));
+      this.#served.delete(store);
+      this.#served.add(store);
+      for (const oldest of this.#served) {
+        if (this.#served.size <= METRICS_STORES_MAX) break;
+        this.#served.delete(oldest);
+      }
+      return next();
+    };
+  }
+
+  /** A store's figures tell about its users, so they are shown to whoever may use the store. */
+  async metrics(c: RequestContext): Promise<Response> {
+    const asked = c.req.queries("store");
+    if (asked && asked.length > METRICS_STORES_MAX) {
+      return fail(c, "bad-request", `more than ${METRICS_STORES_MAX} stores (METRICS_STORES_MAX)`);
+    }
+    const closed = this.requireConfiguration(c);
+    if (closed && asked) return closed;
+    const shown = new Map<string, Promise<StoreMetrics | undefined>>();
+    for (const name of closed ? [] : (asked ?? this.#served)) {
+      const store = demand(readStoreName(name));
+      if (await this.#isAllowed(c, store)) shown.set(store, this.#readMetrics(c, store));
+      else if (asked) return fail(c, "forbidden", `this request may not use the store ${store}`);
+    }
+    const metrics = new Map<string, StoreMetrics | undefined>();
+    for (const [store, figures] of shown) metrics.set(store, await figures);
+    return c.body(formatMetrics(metrics), 200, { "Content-Type": METRICS_TYPE, "Cache-Control": "no-store" });
+  }
+
+  async #readMetrics(c: RequestContext, store: string): Promise<StoreMetrics | undefined> {
+    try {
+      return await this.#primaryOf(c, store).metrics();
+    } catch (error) {
+      logFailure("metrics-failed", error);
+      return undefined;
+    }
+  }
+
+  async #isAllowed(c: RequestContext, store: string): Promise<boolean> {
+    const { authorize } = this.#options;
+    return authorize ? await authorize(c.req.raw, { store }) : true;
+  }
+
+  #primaryOf(c: RequestContext, store: string): PrimaryStub {
+    const namespace = this.#options.primary?.(c.env as never) ?? c.env.PRIMARY;
+    return namespace.getByName(store);
+  }
+}
+
+// --- entries
+
+async function getEntry(c: RequestContext): Promise<Response> {
+  const entry = await asked(c.var.primary.get(keyOf(c)));
+  if (!entry) return fail(c, "not-found", "the store has no such key");
+  const headers = { ETag: `"${entry.seq}"`, "Cache-Control": "no-cache" };
+  if (c.req.header("If-None-Match") === headers.ETag) return c.body(null, 304, headers);
+  return c.body(entry.value, 200, { ...headers, "Content-Type": "application/json" });
+}
+
+async function putEntry(c: RequestContext): Promise<Response> {
+  const key = keyOf(c);
+  const header = headerOf(c);
+  const seq = preconditionOf(c);
+  const json = demand(readValue(demand(await readBody(c.req.raw))));
+  return update(c, toUpdate(header, { key, json }, seq));
+}
+
+async function deleteEntry(c: RequestContext): Promise<Response> {
+  return update(c, toUpdate(headerOf(c), { key: keyOf(c), removed: true }, preconditionOf(c)));
+}
+
+async function postBatch(c: RequestContext): Promise<Response> {
+  const header = headerOf(c);
+  const batch = demand(readBatch(demand(await readBody(c.req.raw))));
+  return update(c, { type: "batch", ...header, ...batch });
+}
+
+type UpdateHeader = Pick<Update, "clientId" | "id" | "ack" | "settled">;
+
+function headerOf(c: RequestContext): UpdateHeader {
+  const ack = demand(readAck(c.req.query("ack")));
+  const name = c.req.header("Idempotency-Key");
+  // Whoever gives no name cannot ask again, so no outcome is kept.
+  const { clientId, id } = name === undefined ? { clientId: null, id: 1 } : demand(readIdempotencyKey(name));
+  return { clientId, id, ack, settled: 0 };
+}
+
+const preconditionOf = (c: RequestContext): number | null | undefined =>
+  demand(readPrecondition(c.req.header("If-Match"), c.req.header("If-None-Match")));
+
+/** A write with a precondition is a batch of one with a check. */
+function toUpdate(header: UpdateHeader, write: Write, seq: number | null | undefined): Update {
+  if (seq !== undefined) return { type: "batch", ...header, writes: [write], checks: [{ key: write.key, seq }] };
+  return "json" in write ? { type: "insert", ...header, ...write } : { type: "remove", ...header, key: write.key };
+}
+
+async function update(c: RequestContext, update: Update): Promise<Response> {
+  const outcome: Outcome = await asked(c.var.primary.operate(update));
+  if (outcome.type === "operation-ack") return c.json({ seq: outcome.seq, replicas: outcome.replicas });
+  const { type: _type, clientId: _clientId, id: _id, code, ...details } = outcome;
+  return problem(code, details);
+}
+
+async function listEntries(c: RequestContext): Promise<Response> {
+  const reverse = demand(readFlag(c.req.query("reverse") || "false", "reverse"));
+  const limit = demand(readInteger(c.req.query("limit") || `${LIST_LIMIT_DEFAULT}`, "limit", 1, LIST_LIMIT_MAX));
+  const range = rangeOf(c, reverse);
+  const { entries, hasMore, seq } = await asked(c.var.primary.list(range, limit, reverse));
+  const last = entries.at(-1);
+  const cursor = hasMore && last ? `,"cursor":"${encodeCursor(last.key)}"` : "";
+  const body = `{"entries":[${entries.map(encodeEntry).join(",")}]${cursor},"seq":${seq}}`;
+  return c.body(body, 200, { "Content-Type": "application/json", "Cache-Control": "no-cache" });
+}
+
+/** What the query asks for, less what the pages before the cursor have shown. An empty parameter is left out. */
+function rangeOf(c: RequestContext, reverse: boolean): Range {
+  const range: Range = {};
+  for (const name of ["prefix", "start", "end"] as const) {
+    const text = c.req.query(name);
+    if (text) range[name] = demand(readKey(text, name));
+  }
+  const cursor = c.req.query("cursor");
+  if (!cursor) return range;
+  const seen = demand(readCursor(cursor));
+  if (reverse) return { ...range, end: range.end !== undefined && compareKeys(range.end, seen) < 0 ? range.end : seen };
+  const next = `${seen}\0`;
+  return { ...range, start: range.start !== undefined && compareKeys(range.start, next) > 0 ? range.start : next };
+}
+
+// --- replication
+
+async function replicate(c: RequestContext): Promise<Response> {
+  const isUpgrade = c.req.header("Upgrade")?.toLowerCase() === "websocket";
+  const request = isUpgrade ? upgradeOf(c) : streamOf(c);
+  // A HEAD never reads its stream to an end, so none is opened for it.
+  if (c.req.raw.method === "HEAD") return c.body(null, 200, { "Content-Type": STREAM_TYPES[formOf(c)] });
+  const response = await asked(c.var.primary.fetch(request));
+  // The headers of an object's response cannot be changed, which middleware of the app around this one may want.
+  return new Response(response.body, response);
+}
+
+function upgradeOf(c: RequestContext): Request {
+  const headers = new Headers({ Upgrade: "websocket" });
+  const offered = c.req.header("Sec-WebSocket-Protocol");
+  if (offered !== undefined) {
+    const isSpoken = offered.split(",").some((name) => name.trim() === SUBPROTOCOL);
+    if (!isSpoken) throw new Refused(badRequest(`of the subprotocols only ${SUBPROTOCOL} is spoken here`));
+    // What else is offered may be a token, which is none of the primary's business.
+    headers.set("Sec-WebSocket-Protocol", SUBPROTOCOL);
+  }
+  return new Request("http://primary/", { headers });
+}
+
+function streamOf(c: RequestContext): Request {
+  const url = new URL("http://primary/");
+  url.searchParams.set("form", formOf(c));
+  const since = c.req.header("Last-Event-ID") || c.req.query("since");
+  if (since) url.searchParams.set("since", `${demand(readInteger(since, "since", 0, Number.MAX_SAFE_INTEGER))}`);
+  const epoch = c.req.query("epoch");
+  if (epoch) url.searchParams.set("epoch", demand(readEpoch(epoch)));
+  return new Request(url);
+}
+
+const formOf = (c: RequestContext): StreamForm =>
+  c.req.header("Accept")?.includes(STREAM_TYPES.sse) ? "sse" : "ndjson";
+
+// --- requests and their errors
+
+/** A key in the path is one percent-encoded segment, taken from the path as it came: a router would have decoded it. */
+const keyOf = (c: RequestContext): string => demand(readKey(demand(readSegment(segmentOf(c, 5)))));
+
+const segmentOf = (c: RequestContext, index: number): string => new URL(c.req.url).pathname.split("/")[index] ?? "";
+
+/** The request is refused before the primary has heard of it. */
+class Refused extends Error {
+  readonly refusal: Refusal;
+  constructor(refusal: Refusal) {
+    super(refusal.detail);
+    this.refusal = refusal;
+  }
+}
+
+/** The primary was asked, and its answer is not known. */
+class PrimaryFailed extends Error {
+  override readonly name = "PrimaryFailed";
+}
+
+const badRequest = (detail: string): Refusal => ({ ok: false, code: "bad-request", detail });
+
+function demand<Value>(parsed: Parsed<Value>): Value {
+  if (!parsed.ok) throw new Refused(parsed);
+  return parsed.value;
+}
+
+async function asked<Value>(answer: Promise<Value>): Promise<Value> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw new PrimaryFailed("the primary has not answered", { cause: error });
+  }
+}
+
+function answerError(error: Error, c: RequestContext): Response {
+  if (error instanceof Refused) return fail(c, error.refusal.code, error.refusal.detail);
+  logFailure(error instanceof PrimaryFailed ? "primary-failed" : "request-failed", error.cause ?? error);
+  // Whether an update has happened is not known then, so nothing is said about it.
+  if (!(error instanceof PrimaryFailed)) return problem("internal");
+  const cause = error.cause as { overloaded?: boolean } | undefined;
+  return problem(cause?.overloaded ? "overloaded" : "unavailable", { detail: error.message });
+}
+
+function methodNotAllowed(c: RequestContext, known: readonly string[]): Response {
+  const allow = known.includes("GET") ? [...known, "HEAD"] : known;
+  return fail(c, "method-not-allowed", `known here: ${allow.join(", ")}`, { Allow: allow.join(", ") });
+}
+
+/** An error that the app itself answers: if the request was to change anything, it has not. */
+function fail(c: RequestContext, ...[code, detail, headers]: Failure): Response {
+  const isRead = c.req.method === "GET" || c.req.method === "HEAD";
+  return problem(code, isRead ? { detail } : { detail, applied: false }, headers);
+}
+
+type Failure = [code: Parameters<typeof problem>[0], detail: string, headers?: Record<string, string>];

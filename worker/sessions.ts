@@ -1,0 +1,114 @@
+// The sessions of the primary machine as its host serves them: a WebSocket, or one operation of an HTTP request.
+// The third kind, a stream for a reader, stands in stream.ts.
+
+import { LineReader, decodeUpstream, packFrames } from "../src/codec.ts";
+import type { Refusal } from "../src/codec.ts";
+import type { Memo, SessionId } from "../src/effects.ts";
+import type { Json } from "../src/kv.ts";
+import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
+
+/** What the host does with a session, whatever is behind it. */
+export interface Session {
+  /** Takes all that one turn has for it, in order. `encode` gives a message's line of the protocol. */
+  send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void;
+  remember(memo: Memo | undefined): void;
+  close(code: number, reason: string): void;
+}
+
+/** What is kept beside a socket while the object sleeps. */
+interface Attachment {
+  session: SessionId;
+  memo?: Memo;
+}
+
+/** A hibernatable WebSocket. */
+export class SocketSession implements Session {
+  readonly id: SessionId;
+  readonly memo: Memo | undefined;
+  readonly #socket: WebSocket;
+  readonly #lines = new LineReader();
+
+  private constructor(socket: WebSocket, { session, memo }: Attachment) {
+    this.#socket = socket;
+    this.id = session;
+    this.memo = memo;
+  }
+
+  /** A socket that has just been accepted. */
+  static open(socket: WebSocket, id: SessionId): SocketSession {
+    const session = new SocketSession(socket, { session: id });
+    session.remember(undefined);
+    return session;
+  }
+
+  /** A socket that has outlived the memory of the object that accepted it. */
+  static reopen(socket: WebSocket): SocketSession {
+    return new SocketSession(socket, socket.deserializeAttachment() as Attachment);
+  }
+
+  /** The messages that a frame completes and, if it is not of the protocol, why; then the socket is of no more use. */
+  read(frame: string | ArrayBuffer): { messages: Upstream[]; refusal?: Refusal } {
+    const messages: Upstream[] = [];
+    if (typeof frame !== "string") {
+      return { messages, refusal: { ok: false, code: "bad-request", detail: "frames of the protocol are text" } };
+    }
+    const lines = this.#lines.push(frame);
+    if (!lines.ok) return { messages, refusal: lines };
+    for (const line of lines.value) {
+      const message = decodeUpstream(line);
+      if (!message.ok) return { messages, refusal: message };
+      messages.push(message.value);
+    }
+    return { messages };
+  }
+
+  send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void {
+    // Its end may not have been heard of yet; the close event that follows ends the session.
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    for (const frame of packFrames(messages.map(encode))) this.#socket.send(frame);
+  }
+
+  remember(memo: Memo | undefined): void {
+    const attachment: Attachment = memo ? { session: this.id, memo } : { session: this.id };
+    this.#socket.serializeAttachment(attachment);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(code, toCloseReason(reason));
+  }
+}
+
+const CLOSE_REASON_BYTES_MAX = 123;
+
+/** As much of a sentence as a close frame has room for, without half a character at its end. */
+function toCloseReason(sentence: string): string {
+  const { read } = new TextEncoder().encodeInto(sentence, new Uint8Array(CLOSE_REASON_BYTES_MAX));
+  return sentence.slice(0, read);
+}
+
+/** An operation that came by HTTP or RPC: a session that ends with its reply. */
+export class RequestSession implements Session {
+  readonly reply: Promise<Reply>;
+  #resolve: (reply: Reply) => void = () => {};
+
+  constructor() {
+    this.reply = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  send(messages: readonly Downstream<Json>[]): void {
+    for (const message of messages) {
+      const isReply = message.type === "operation-ack" || message.type === "operation-failed";
+      if (isReply || message.type === "get-result") this.#resolve(message);
+    }
+  }
+
+  remember(): void {
+    // It is never a member.
+  }
+
+  close(): void {
+    // The machine closes members only.
+  }
+}
