@@ -24,14 +24,17 @@ interface VitestReport {
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
+  testResults: { status: string; assertionResults: unknown[] }[];
 }
 interface PlaywrightReport {
+  errors: unknown[];
   stats: { expected: number; unexpected: number; flaky: number; skipped: number };
 }
 
 const root = join(import.meta.dirname, "..");
 const reports = join(root, "reports");
 const STEP_MS = 20 * 60_000;
+const STOP_MS = 10_000;
 
 // Children run on this process's Node and find the project's own commands first, however the runner was started.
 process.env.PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
@@ -119,9 +122,11 @@ async function vitest(project: string): Promise<Count> {
     `--outputFile.json=${file}`,
   );
   const report = readReport(file) as VitestReport | undefined;
+  const unloaded =
+    report?.testResults.filter((one) => one.status === "failed" && one.assertionResults.length === 0) ?? [];
   return suite(status, {
     passed: report?.numPassedTests ?? 0,
-    failed: report?.numFailedTests ?? 0,
+    failed: (report?.numFailedTests ?? 0) + unloaded.length,
     skipped: (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0),
   });
 }
@@ -131,15 +136,16 @@ async function playwright(): Promise<Count> {
   process.env.HEADWATER_CHROMIUM = findBrowser();
   console.log(`browser: ${process.env.HEADWATER_CHROMIUM}`);
   const status = await run("playwright", "test", "--config", "e2e/playwright.config.ts");
-  const stats = (readReport(file) as PlaywrightReport | undefined)?.stats;
+  const report = readReport(file) as PlaywrightReport | undefined;
+  const stats = report?.stats;
   return suite(status, {
     passed: (stats?.expected ?? 0) + (stats?.flaky ?? 0),
-    failed: stats?.unexpected ?? 0,
+    failed: (stats?.unexpected ?? 0) + (report?.errors.length ?? 0),
     skipped: stats?.skipped ?? 0,
   });
 }
 
-/** A suite that fails without a failed test (a file that does not load, an error outside any test) or has no test at all has failed. */
+/** A suite that ends badly without a failed test (an error outside any test) or has no test at all has failed. */
 function suite(status: number, count: Count): Count {
   if (count.passed + count.failed === 0) console.log("no test has run");
   else if (status === 0 || count.failed > 0) return count;
@@ -169,7 +175,10 @@ function chosenSteps(): string[] {
   if (values.only === undefined) return names;
   const chosen = new Set(values.only.split(","));
   const unknown = [...chosen].filter((name) => !names.includes(name));
-  if (unknown.length > 0) throw new Error(`no step named ${unknown.join(", ")}; there are ${names.join(", ")}`);
+  if (unknown.length > 0) {
+    console.error(`No step is named ${unknown.join(", ")}; there are ${names.join(", ")}.`);
+    process.exit(2);
+  }
   // The browser is shown the built page.
   if (chosen.has("e2e")) chosen.add("page");
   return names.filter((name) => chosen.has(name));
@@ -208,9 +217,9 @@ async function main(): Promise<void> {
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     stoppedBy = signal;
-    endRunning("SIGTERM");
-    // A suite has this long to end the primaries and browsers that it has started in groups of their own.
-    setTimeout(() => endRunning("SIGKILL"), 5_000).unref();
+    // On this signal the test runners still tear down what their tests have started in groups of their own.
+    endRunning("SIGINT");
+    setTimeout(() => endRunning("SIGKILL"), STOP_MS).unref();
   });
 }
 
