@@ -12,7 +12,9 @@ export type { Durability } from "./feed.ts";
 export type { WorkerFactory } from "./link.ts";
 export type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber, VisibleChange } from "./mirror.ts";
 export type { Acknowledged, CaughtUpOptions, Replica, ReplicaStatus } from "./page-replica.ts";
-export type { Check } from "../src/kv.ts";
+export { connectPrimary } from "./primary-client.ts";
+export type { ListPage, PrimaryClient, PrimaryOptions, WatchOptions, WatchedStep } from "./primary-client.ts";
+export type { Change, Check, Entry, JsonValue, Range } from "../src/kv.ts";
 export type { Ack, FailureCode } from "../src/protocol.ts";
 
 export interface ReplicaOptions {

@@ -11,7 +11,7 @@ import type { ReadonlyJson } from "./mirror.ts";
 /** Who must have an update on disk before it is acknowledged. */
 export interface UpdateOptions {
   /** `"all"` (the default): the primary and every in-sync replica; `"primary"`; or the primary and this many replicas. */
-  ack?: Ack;
+  ack?: Ack | undefined;
 }
 
 export interface BatchOptions extends UpdateOptions {

@@ -93,14 +93,19 @@ export class Mirror {
     };
   }
 
+  /** Whether this page shows that state already, or a later one. */
+  hasSeen(epoch: string | null, seq: number): boolean {
+    return epoch === this.#epoch && seq <= this.#seq;
+  }
+
   /**
    * Makes a step visible and tells the subscribers. A step that leads nowhere new is dropped: after its worker has
-   * died, a page is served by one that may have to catch up with it first.
+   * died, a page is served by one that may have to catch up with it first. A reset is the primary's own word.
    */
   apply(step: MirrorStep): void {
     const isSameHistory = step.epoch === this.#epoch;
-    if (isSameHistory && (step.seq <= this.#seq || (!step.reset && step.prev > this.#seq))) return;
-    if (!isSameHistory && !step.reset) return;
+    const isContinued = isSameHistory && step.prev <= this.#seq && this.#seq < step.seq;
+    if (!isContinued && !step.reset) return;
     const isWatched = this.#byKey.size > 0 || this.#byRange.size > 0;
     const changes = step.reset
       ? this.#replace(step, isSameHistory, isWatched)

@@ -246,7 +246,10 @@ export class PageReplica implements Replica {
       switch (item.type) {
         case "state": {
           const { epoch, seq, pages } = item.state;
-          this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes: entriesOf(pages) });
+          // A worker that begins with what is on disk may be behind the one before it, which this page has seen.
+          if (!this.#mirror.hasSeen(epoch, seq)) {
+            this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes: entriesOf(pages) });
+          }
           this.#opened();
           break;
         }

@@ -312,7 +312,12 @@ export class ReplicaHost {
   #wakeAt(at: number | undefined): void {
     clearTimeout(this.#wakeTimer);
     if (at === undefined) return;
-    this.#wakeTimer = setTimeout(() => this.#turn({ type: "tick" }), Math.max(0, at - performance.now()));
+    // Rounded up: a timer counts whole milliseconds, and a tick before its time would go unheard.
+    const delayMs = Math.max(0, Math.ceil(at - performance.now()));
+    this.#wakeTimer = setTimeout(() => {
+      if (performance.now() < at) this.#wakeAt(at);
+      else this.#turn({ type: "tick" });
+    }, delayMs);
   }
 
   // --- the socket
