@@ -75,6 +75,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   readonly #lines = new WeakMap<Downstream<Json>, string>();
   #wakeAt: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #refusal: "storage-full" | "unavailable" | undefined;
   readonly #operations: Record<string, number> = {};
   #rowsWritten = 0;
 
@@ -87,7 +88,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     // of the protocol, as it has no line feed.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     this.#inbox.push({ input: { type: "start" }, now: this.#now() });
-    for (const socket of ctx.getWebSockets()) if (socket.readyState === WebSocket.OPEN) this.#reopen(socket);
+    this.#reopenSockets();
     this.#takeInbox();
   }
 
@@ -169,14 +170,17 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 
-  /** Takes a socket in again that was accepted before the object lost its memory. */
-  #reopen(socket: WebSocket): void {
-    const session = SocketSession.reopen(socket);
-    this.#hold(socket, session);
-    this.#nextSession = Math.max(this.#nextSession, session.id + 1);
-    const { id, memo } = session;
-    const input: PrimaryInput = { type: "connect", session: id, ...(memo && { memo }) };
-    this.#inbox.push({ input, now: this.#now() });
+  /** Takes the sockets in again that were accepted before the object lost its memory, in the order of that time. */
+  #reopenSockets(): void {
+    const open = this.ctx.getWebSockets().filter((socket) => socket.readyState === WebSocket.OPEN);
+    const reopened = open.map((socket) => ({ socket, session: SocketSession.reopen(socket) }));
+    for (const { socket, session } of reopened.sort((a, b) => a.session.id - b.session.id)) {
+      this.#hold(socket, session);
+      this.#nextSession = session.id + 1;
+      const { id, memo } = session;
+      const input: PrimaryInput = { type: "connect", session: id, ...(memo && { memo }) };
+      this.#inbox.push({ input, now: this.#now() });
+    }
   }
 
   #hold(socket: WebSocket, session: SocketSession): void {
@@ -198,7 +202,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    // Codes above 1003 that say why there was no close frame cannot be sent back in one.
+    // The codes that say that there was no code, or no close frame at all, cannot be sent back.
     if (socket.readyState === WebSocket.CLOSING) socket.close(code === 1005 || code === 1006 ? 1000 : code);
     this.#release(socket);
     await this.#turn;
@@ -224,7 +228,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   #openStream(signal: AbortSignal, form: StreamForm, since: number | undefined, epoch: string): Response {
     const session = this.#nextSession++;
     const stream = new StreamSession(form, {
-      onTaken: (seq) => void this.#give({ type: "receive", session, message: { type: "snapshot-ack", seq } }),
+      onTaken: (ack) => void this.#give({ type: "receive", session, message: ack }),
       onCancel: () => this.#releaseStream(session),
     });
     // A stream learns that its consumer has gone when it next has something for it; this is told at once.
@@ -268,8 +272,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     try {
       this.#takeInbox();
     } catch (error) {
-      // The machine may have stopped half-way through a step. What it knew is in the store or is asked again.
       logFailure("turn-failed", error);
+      // The machine may have stopped half-way through a step. What it knew is in the store, or will be asked again.
       this.ctx.abort("the primary broke a promise of its own and starts anew");
     }
   }
@@ -317,11 +321,14 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   #persist(commit: Commit, now: number): PrimaryInput {
     try {
       this.#rowsWritten += this.#store.apply(commit, now);
+      this.#refusal = undefined;
       return { type: "persisted" };
     } catch (error) {
-      logFailure("commit-refused", error);
-      const isFull = error instanceof Error && error.message.includes("SQLITE_FULL");
-      return { type: "refused", code: isFull ? "storage-full" : "unavailable" };
+      const code = String(error).includes("SQLITE_FULL") ? "storage-full" : "unavailable";
+      // It is tried again every 100 ms, and one line tells as much as ten a second.
+      if (this.#refusal !== code) logFailure(`commit-refused: ${code}`, error);
+      this.#refusal = code;
+      return { type: "refused", code };
     }
   }
 

@@ -4,7 +4,7 @@
 // nothing more, so a stalled consumer costs one window of memory.
 
 import type { Json } from "../src/kv.ts";
-import type { Downstream, Snapshot } from "../src/protocol.ts";
+import type { Downstream, PartAck, Snapshot, SnapshotAck } from "../src/protocol.ts";
 import type { Session } from "./sessions.ts";
 
 /** How snapshots are written. */
@@ -17,8 +17,8 @@ export const STREAM_TYPES: Record<StreamForm, string> = {
 
 /** What a stream tells its host. */
 export interface StreamEvents {
-  /** Everything up to `seq` has been taken by the consumer. */
-  onTaken(seq: number): void;
+  /** The consumer has taken what this acks. */
+  onTaken(ack: SnapshotAck | PartAck): void;
   /** The consumer wants no more. */
   onCancel(): void;
 }
@@ -27,7 +27,7 @@ export class StreamSession implements Session {
   readonly body: ReadableStream<Uint8Array>;
   readonly #form: StreamForm;
   readonly #events: StreamEvents;
-  #waiting: { text: string; seq: number }[] = [];
+  #waiting: { text: string; ack: SnapshotAck | PartAck }[] = [];
   #signal: (() => void) | undefined;
   #isClosed = false;
   /** The history that the next snapshot begins anew. */
@@ -69,13 +69,15 @@ export class StreamSession implements Session {
 
   #take(snapshot: Snapshot<Json>, line: string): void {
     const { prev, seq, changes, until } = snapshot;
-    const isStepOpen = prev < this.#until || until > seq;
+    const wasStepOpen = prev < this.#until;
     this.#until = Math.max(this.#until, until);
+    const ack = { type: seq < this.#until ? ("part-ack" as const) : ("snapshot-ack" as const), seq };
     // The end of a join that had nothing to catch up on tells a reader nothing.
-    if (changes.length === 0 && !isStepOpen && this.#reset === undefined) return this.#events.onTaken(seq);
+    const isVoid = changes.length === 0 && !wasStepOpen && seq === this.#until;
+    if (isVoid && this.#reset === undefined) return this.#events.onTaken(ack);
     const text = this.#reset === undefined ? line : `{"reset":true,"epoch":"${this.#reset}",${line.slice(1)}`;
     this.#reset = undefined;
-    this.#waiting.push({ text: this.#form === "sse" ? toEvent(seq, text) : text, seq });
+    this.#waiting.push({ text: this.#form === "sse" ? toEvent(seq, text) : text, ack });
   }
 
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
@@ -89,7 +91,7 @@ export class StreamSession implements Session {
     if (last) {
       controller.enqueue(new TextEncoder().encode(this.#waiting.map(({ text }) => text).join("")));
       this.#waiting = [];
-      this.#events.onTaken(last.seq);
+      this.#events.onTaken(last.ack);
     } else if (this.#isClosed) {
       controller.close();
     }

@@ -5,8 +5,6 @@ import { PROTOCOL_VERSION, SUBPROTOCOL } from "../../src/protocol.ts";
 import type { Downstream, Join, Snapshot, Upstream } from "../../src/protocol.ts";
 import type { JsonValue } from "../../src/kv.ts";
 
-type Message = Downstream<JsonValue>;
-
 /** Something that opens replication sockets: an app, or a primary's stub. */
 interface Door {
   fetch(request: Request): Response | Promise<Response>;
@@ -19,7 +17,7 @@ export class Peer {
   readonly #socket: WebSocket;
   readonly #lines = new LineReader();
   readonly #texts: string[] = [];
-  readonly #messages: Message[] = [];
+  readonly #messages: Downstream[] = [];
   #signal: (() => void) | undefined;
 
   private constructor(socket: WebSocket) {
@@ -60,7 +58,7 @@ export class Peer {
   }
 
   /** The next message, whatever it is. */
-  async next(): Promise<Message> {
+  async next(): Promise<Downstream> {
     await this.#until(() => this.#messages.length > 0);
     return this.#messages.shift()!;
   }
@@ -72,10 +70,10 @@ export class Peer {
   }
 
   /** The next message, which must be of this type. */
-  async expect<Type extends Message["type"]>(type: Type): Promise<Extract<Message, { type: Type }>> {
+  async expect<Type extends Downstream["type"]>(type: Type): Promise<Extract<Downstream, { type: Type }>> {
     const message = await this.next();
     if (message.type !== type) throw new Error(`expected ${type}, but got ${JSON.stringify(message)}`);
-    return message as Extract<Message, { type: Type }>;
+    return message as Extract<Downstream, { type: Type }>;
   }
 
   /** Joins as a durable secondary that holds nothing, and acks until it is in sync; returns what it was sent. */
