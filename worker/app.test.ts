@@ -576,6 +576,14 @@ describe("who may use a store", () => {
   });
 });
 
+describe("`authorize` that fails", () => {
+  it("lets nobody in", async () => {
+    const client = new Client({ authorize: () => Promise.reject(new Error("no key server")) });
+    const refusal = expect.objectContaining({ code: "unavailable", applied: false });
+    expect(await client.do("PUT", "/entries/a", "1")).toEqual([503, refusal]);
+  });
+});
+
 describe("the app's own routes", () => {
   it("show a store's status", async () => {
     const client = new Client();

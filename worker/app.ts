@@ -133,7 +133,12 @@ class Stores {
   open(): MiddlewareHandler<Types> {
     return async (c, next) => {
       const store = demand(readStoreName(demand(readSegment(segmentOf(c, 3)))));
-      if (!(await this.#isAllowed(c, store))) return fail(c, "forbidden", "this request may not use this store");
+      try {
+        if (!(await this.#isAllowed(c, store))) return fail(c, "forbidden", "this request may not use this store");
+      } catch (error) {
+        logFailure("authorize-failed", error);
+        return fail(c, "unavailable", "it cannot be decided at present who may use this store");
+      }
       c.set("primary", this.#primaryOf(c, store));
       this.#served.delete(store);
       this.#served.add(store);
