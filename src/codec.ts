@@ -14,6 +14,7 @@ import {
   PREFIXES_BYTES_MAX,
   PREFIXES_MAX,
   VALUE_BYTES_MAX,
+  VALUE_DEPTH_MAX,
 } from "./limits.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import type { Ack, Batch, Downstream, FailureCode, Join, Mode, Snapshot, Upstream } from "./protocol.ts";
@@ -512,7 +513,24 @@ function toJson(value: JsonValue): Json {
   const bytes = json.length > VALUE_BYTES_MAX ? json.length : utf8Length(json);
   if (bytes > VALUE_BYTES_MAX)
     refuse(`the value has ${bytes} bytes or more, over ${VALUE_BYTES_MAX} (VALUE_BYTES_MAX)`, "too-large");
+  if (isTooDeep(json)) refuse(`the value nests deeper than ${VALUE_DEPTH_MAX} (VALUE_DEPTH_MAX)`, "too-large");
   return json;
+}
+
+/** Whether lists and objects nest deeper than VALUE_DEPTH_MAX. */
+function isTooDeep(json: Json): boolean {
+  if (json.length <= 2 * VALUE_DEPTH_MAX) return false;
+  let depth = 0;
+  let isInString = false;
+  for (let i = 0; i < json.length; i++) {
+    const letter = json[i];
+    if (letter === "\\") i += 1;
+    else if (letter === '"') isInString = !isInString;
+    else if (!isInString && (letter === "[" || letter === "{")) depth += 1;
+    else if (!isInString && (letter === "]" || letter === "}")) depth -= 1;
+    if (depth > VALUE_DEPTH_MAX) return true;
+  }
+  return false;
 }
 
 function toSeq(value: JsonValue | undefined, what: string): number {

@@ -1,7 +1,8 @@
 // What goes into the machines and what comes out: the whole interface between the core and its hosts.
 //
-// A host feeds one input at a time and carries out the returned effects in their order. It owes two things: whatever
-// a `persist` effect names is durable before the host says `persisted`, and `now` (milliseconds) never runs backwards.
+// A host feeds one input at a time and carries out all of the returned effects, in their order, before it feeds the next
+// (also when an effect, like a `persist` that ends at once, calls for one). Besides it owes two things: whatever a
+// `persist` names is durable before the host says `persisted`, and `now` (milliseconds) never runs backwards.
 
 import type { Json } from "./kv.ts";
 import type { Commit } from "./store.ts";

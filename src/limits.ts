@@ -4,6 +4,8 @@
 export const KEY_BYTES_MAX = 1024;
 /** A value's size as JSON text in UTF-8. */
 export const VALUE_BYTES_MAX = 1024 * 1024;
+/** How deep lists and objects may nest in a value, so that every engine's parser survives it. */
+export const VALUE_DEPTH_MAX = 256;
 /** Writes in one batch. */
 export const BATCH_OPERATIONS_MAX = 1000;
 /** A batch's keys and values together, and with them the longest message that anyone may send. */

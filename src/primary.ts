@@ -264,6 +264,7 @@ export class Primary {
   // --- time
 
   #tick(now: number): void {
+    this.#wakeAt = undefined; // The host's timer is spent.
     this.#updates.expire(now);
     for (const member of this.#arbiter.overdue(now)) this.#demote(member); // M4
     this.#updates.confirm(); // M3

@@ -47,6 +47,8 @@ export class Replicator {
   readonly prefixes: readonly string[] | undefined;
   readonly #limit: Window;
   #sent: number;
+  /** The highest that `sent` ever was: a secondary may hold what was sent before it asked for something older. */
+  #sentMax: number;
   #covered: number;
   #acked: number | undefined;
   #received: number;
@@ -60,6 +62,7 @@ export class Replicator {
     this.prefixes = prefixes;
     this.#limit = limit;
     this.#sent = start.since;
+    this.#sentMax = start.since;
     this.#covered = start.since;
     this.#acked = start.acked;
     this.#received = start.since;
@@ -147,8 +150,10 @@ export class Replicator {
 
   /** Takes a PartAck. False if it names what was never sent. */
   receive(seq: number): boolean {
-    if (seq > this.#sent) return false;
+    if (seq > this.#sentMax) return false;
     this.#received = Math.max(this.#received, seq);
+    this.#sent = Math.max(this.#sent, seq);
+    this.#covered = Math.max(this.#covered, seq);
     let count = 0;
     while (count < this.#window.length && this.#window[count]!.seq <= seq) {
       this.#windowBytes -= this.#window[count]!.bytes;
@@ -165,7 +170,7 @@ export class Replicator {
 
   /** Goes back to `since`, so that `pump` sends again what follows it. False if that was never sent. */
   rewind(since: number): boolean {
-    if (since > this.#sent) return false;
+    if (since > this.#sentMax) return false;
     this.#confirmed = this.confirmed;
     this.#sent = since;
     this.#covered = since;
@@ -180,6 +185,7 @@ export class Replicator {
     const { snapshot, bytes } = sized;
     assert(snapshot.prev === this.#sent, "the chain has no gap");
     this.#sent = snapshot.seq;
+    this.#sentMax = Math.max(this.#sentMax, snapshot.seq);
     this.#window.push({ seq: snapshot.seq, bytes, at: now });
     this.#windowBytes += bytes;
   }

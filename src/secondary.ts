@@ -166,6 +166,9 @@ export class Secondary {
   }
 
   #joined({ epoch, head, reset }: JoinedSecondary, now: number): void {
+    const isAsked = this.#joinSentAt !== undefined;
+    // Void: the answer to a Join from before a pause, and an answer that comes twice and is older than what is visible.
+    if (!isAsked && (!this.#membership || (epoch === this.#epoch && head < this.#seq))) return;
     if (!reset && epoch !== this.#epoch) return this.#reconnect("the primary continues a history that is not ours");
     this.#joinSentAt = undefined;
     this.#aside = undefined;
@@ -204,8 +207,7 @@ export class Secondary {
   #receive(message: Downstream, now: number): void {
     switch (message.type) {
       case "joined-secondary":
-        // An answer to a Join from before a pause is void.
-        return this.#joinSentAt !== undefined || this.#membership ? this.#joined(message, now) : undefined;
+        return this.#joined(message, now);
       case "snapshot":
         return this.#membership ? this.#follow(this.#membership, message, now) : undefined;
       case "membership":
@@ -311,6 +313,7 @@ export class Secondary {
   // --- time and effects
 
   #tick(now: number): void {
+    this.#wakeAt = undefined; // The host's timer is spent.
     this.#outbox.expire(now);
     this.#persist(now);
     if (this.#joinSentAt !== undefined && now - this.#joinSentAt >= JOIN_PATIENCE_MS) {

@@ -57,7 +57,7 @@ export interface PageLimit {
   bytes: number;
 }
 
-export const PART_LIMIT: PageLimit = { changes: PART_CHANGES_MAX, bytes: PART_BYTES_MAX };
+const PART_LIMIT: PageLimit = { changes: PART_CHANGES_MAX, bytes: PART_BYTES_MAX };
 
 /** Takes changes from `rows`, which come in order and are read lazily, until a page is full and its last seq whole. */
 export function collectChanges(rows: Iterable<Change<Json>>, head: number, limit = PART_LIMIT): ChangesPage {

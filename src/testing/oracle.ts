@@ -8,7 +8,7 @@ import { keysOf } from "../protocol.ts";
 import type { Settled } from "../effects.ts";
 import type { Commit } from "../store.ts";
 
-export class Violation extends Error {
+class Violation extends Error {
   constructor(rule: string, what: string) {
     super(`${rule}: ${what}`);
     this.name = "Violation";

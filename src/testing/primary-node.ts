@@ -132,7 +132,7 @@ export class PrimaryNode {
   crash(): void {
     if (!this.#machine) return;
     this.#loseMemory();
-    for (const peer of [...this.#peers.values()]) peer.close();
+    for (const peer of this.#peers.values()) peer.close();
     this.#peers.clear();
     this.#memos.clear();
     this.#owed.clear();

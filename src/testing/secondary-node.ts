@@ -186,24 +186,20 @@ export class SecondaryNode {
 
   #connect(): void {
     if (this.#link || !this.#machine) return;
-    let session: number | undefined;
-    const link: Link = new Link(
-      this.#scheduler,
-      this.#random,
-      this.weather,
-      this.options.isLossy,
-      {
-        receive: (line) => this.#primary.receive(session!, line),
-        closed: () => this.#primary.disconnect(session!),
-      },
-      { receive: (line) => this.#receive(link, line), closed: () => this.#closed(link) },
-    );
-    session = this.#primary.connect({
+    const session = this.#primary.connect({
       isSocket: true,
       send: (line) => link.send("down", line),
       close: () => link.cut(0, this.#random.between(0, 300)),
     });
     if (session === undefined) return this.#connectSoon();
+    const link: Link = new Link(
+      this.#scheduler,
+      this.#random,
+      this.weather,
+      this.options.isLossy,
+      { receive: (line) => this.#primary.receive(session, line), closed: () => this.#primary.disconnect(session) },
+      { receive: (line) => this.#receive(link, line), closed: () => this.#closed(link) },
+    );
     this.#link = link;
     this.#feed({ type: "connect" });
   }

@@ -1,0 +1,260 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import * as codec from "./codec.ts";
+import type { Json } from "./kv.ts";
+import {
+  BATCH_OPERATIONS_MAX,
+  FRAME_BYTES_MAX,
+  KEY_BYTES_MAX,
+  LINE_BYTES_MAX,
+  VALUE_BYTES_MAX,
+  VALUE_DEPTH_MAX,
+} from "./limits.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
+import type { Downstream, Upstream } from "./protocol.ts";
+
+const key = fc.string({ minLength: 1, maxLength: 8, unit: "grapheme" }).filter((text) => codec.readKey(text).ok);
+const json = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.stringify(value));
+const seq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const name = fc.record({ clientId: fc.constantFrom("c1", "x:y", "~"), id: fc.integer({ min: 1, max: 1e9 }) });
+const ack = fc.oneof(fc.constantFrom("all" as const, "primary" as const), fc.nat(64));
+const header = fc.tuple(name, ack, fc.nat()).map(([own, ackOf, settled]) => ({ ...own, ack: ackOf, settled }));
+const write = fc.oneof(
+  fc.record({ key, json }),
+  key.map((one) => ({ key: one, removed: true as const })),
+);
+const writes = fc.uniqueArray(write, { selector: (one) => one.key, maxLength: 5 });
+const checks = fc.array(fc.record({ key, seq: fc.option(seq) }), { maxLength: 3 });
+
+const upstream: fc.Arbitrary<Upstream> = fc.oneof(
+  fc.record({
+    type: fc.constant("join" as const),
+    version: fc.constant(PROTOCOL_VERSION),
+    secondaryId: fc.constant("s1"),
+    mode: fc.constantFrom("durable" as const, "memory" as const, "reader" as const),
+    epoch: fc.option(fc.constant("e1")),
+    since: seq,
+  }),
+  fc.constant({ type: "leave" as const }),
+  seq.map((one) => ({ type: "snapshot-ack" as const, seq: one })),
+  seq.map((one) => ({ type: "part-ack" as const, seq: one })),
+  seq.map((since) => ({ type: "resend" as const, since })),
+  fc.tuple(header, key, json).map(([own, one, text]) => ({ type: "insert" as const, ...own, key: one, json: text })),
+  fc.tuple(header, key).map(([own, one]) => ({ type: "remove" as const, ...own, key: one })),
+  fc
+    .tuple(header, writes, checks)
+    .map(([own, some, demands]) => ({ type: "batch" as const, ...own, writes: some, checks: demands })),
+  fc.tuple(name, key).map(([own, one]) => ({ type: "get" as const, ...own, key: one })),
+);
+
+const change = fc.oneof(
+  fc.record({ key, value: json, seq }),
+  fc.record({ key, removed: fc.constant(true as const), seq }),
+);
+const downstream: fc.Arbitrary<Downstream<Json>> = fc.oneof(
+  fc.record({
+    type: fc.constant("joined-secondary" as const),
+    epoch: fc.constant("e1"),
+    head: seq,
+    reset: fc.boolean(),
+  }),
+  fc.tuple(seq, seq, fc.array(change, { maxLength: 4 }), fc.nat(9)).map(([prev, to, changes, ahead]) => ({
+    type: "snapshot" as const,
+    prev,
+    seq: to,
+    changes,
+    until: Math.min(to + ahead, Number.MAX_SAFE_INTEGER),
+  })),
+  fc.boolean().map((inSync) => ({ type: "membership" as const, inSync })),
+  fc
+    .tuple(name, seq, fc.nat())
+    .map(([own, at, replicas]) => ({ type: "operation-ack" as const, ...own, seq: at, replicas })),
+  name.map((own) => ({
+    type: "operation-failed" as const,
+    ...own,
+    code: "unconfirmed" as const,
+    applied: true,
+    seq: 3,
+    replicas: 1,
+    expected: 2,
+  })),
+  fc
+    .tuple(name, fc.option(fc.record({ key, value: json, seq })), seq)
+    .map(([own, entry, at]) => ({ type: "get-result" as const, ...own, entry, seq: at })),
+);
+
+describe("what is written is read as it was", () => {
+  test("to the primary", () => {
+    fc.assert(
+      fc.property(upstream, (message) => {
+        const line = codec.encodeUpstream(message);
+        expect(line.indexOf("\n")).toBe(line.length - 1);
+        expect(codec.decodeUpstream(line.slice(0, -1))).toEqual({ ok: true, value: message });
+      }),
+    );
+  });
+
+  test("to a secondary, whose snapshots hold parsed values", () => {
+    const parsed = (message: Downstream<Json>): unknown =>
+      message.type === "snapshot"
+        ? {
+            ...message,
+            changes: message.changes.map((one) =>
+              "value" in one ? { ...one, value: JSON.parse(one.value) as unknown } : one,
+            ),
+          }
+        : message;
+    fc.assert(
+      fc.property(downstream, (message) => {
+        const line = codec.encodeDownstream(message);
+        expect(line.indexOf("\n")).toBe(line.length - 1);
+        expect(codec.decodeDownstream(line.slice(0, -1))).toEqual({ ok: true, value: parsed(message) });
+      }),
+    );
+  });
+
+  test("through frames cut anywhere", () => {
+    fc.assert(
+      fc.property(fc.array(upstream, { maxLength: 6 }), fc.array(fc.nat(), { maxLength: 8 }), (messages, cuts) => {
+        const text = messages.map(codec.encodeUpstream).join("");
+        const places = [0, ...cuts.map((cut) => cut % (text.length + 1)).sort((a, b) => a - b), text.length];
+        const reader = new codec.LineReader();
+        const lines = places.slice(1).flatMap((end, index) => {
+          const read = reader.push(text.slice(places[index], end));
+          return read.ok ? read.value : [];
+        });
+        expect(lines.map((line) => codec.decodeUpstream(line))).toEqual(messages.map((value) => ({ ok: true, value })));
+      }),
+    );
+  });
+});
+
+describe("L1 frames", () => {
+  test("hold many small messages, and a large message spans several, none over the limit", () => {
+    expect(codec.packFrames(["a\n", "b\n"])).toEqual(["a\nb\n"]);
+    const long = `${"😀".repeat(400_000)}\n`;
+    const frames = codec.packFrames(["a\n", long]);
+    expect(frames.join("")).toBe(`a\n${long}`);
+    for (const frame of frames) {
+      expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(FRAME_BYTES_MAX);
+      expect(Buffer.from(frame).toString()).toBe(frame);
+    }
+  });
+
+  test("that never end a message are refused before they fill the memory", () => {
+    const reader = new codec.LineReader();
+    const frame = "x".repeat(FRAME_BYTES_MAX);
+    let read = reader.push(frame);
+    for (let sent = frame.length; read.ok && sent < 2 * LINE_BYTES_MAX; sent += frame.length) read = reader.push(frame);
+    expect(read).toMatchObject({ ok: false, code: "too-large" });
+  });
+});
+
+describe("L2 what a peer sends never throws", () => {
+  test("any text", () => {
+    const fragment = fc.constantFrom(
+      "{",
+      "}",
+      '"type"',
+      ":",
+      '"insert"',
+      ",",
+      '"key"',
+      "null",
+      "1e999",
+      "[",
+      "]",
+      '"value"',
+      "\\u0000",
+    );
+    const garbage = fc.oneof(
+      fc.string(),
+      fc.array(fragment).map((parts) => parts.join("")),
+      fc.json(),
+    );
+    fc.assert(
+      fc.property(garbage, (text) => {
+        codec.decodeUpstream(text);
+        codec.decodeDownstream(text);
+        codec.readBatch(text);
+        codec.readValue(text);
+        codec.readIdempotencyKey(text);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("any message with some fields replaced by anything", () => {
+    const spoiled = fc.tuple(
+      fc.oneof(upstream, downstream),
+      fc.dictionary(
+        fc.constantFrom(
+          "type",
+          "id",
+          "key",
+          "value",
+          "ops",
+          "checks",
+          "seq",
+          "changes",
+          "prefixes",
+          "epoch",
+          "ack",
+          "clientId",
+          "mode",
+          "version",
+          "until",
+          "entry",
+        ),
+        fc.jsonValue(),
+      ),
+    );
+    fc.assert(
+      fc.property(spoiled, ([message, fields]) => {
+        const text = JSON.stringify({ ...message, ...fields });
+        codec.decodeUpstream(text);
+        codec.decodeDownstream(text);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("L1 nesting that another engine's parser might not survive is refused", () => {
+    const nested = (depth: number): string => "[".repeat(depth) + '"]]"'.repeat(depth > 0 ? 1 : 0) + "]".repeat(depth);
+    expect(codec.readValue(nested(VALUE_DEPTH_MAX)).ok).toBe(true);
+    expect(codec.readValue(nested(VALUE_DEPTH_MAX + 1))).toMatchObject({ ok: false, code: "too-large" });
+    expect(codec.readValue(nested(200_000)).ok).toBe(false);
+    expect(codec.readValue(JSON.stringify("[{\\".repeat(1000))).ok).toBe(true);
+  });
+});
+
+describe("L1 refusals name the limit", () => {
+  const refusal = (read: codec.Parsed<unknown>): string => (read.ok ? "ok" : `${read.code}: ${read.detail}`);
+  test.each([
+    [codec.readKey(""), "bad-request: the key is empty"],
+    [codec.readKey("k".repeat(KEY_BYTES_MAX + 1)), "too-large: the key is longer than 1024 bytes (KEY_BYTES_MAX)"],
+    [codec.encodeValue("v".repeat(VALUE_BYTES_MAX)), "VALUE_BYTES_MAX"],
+    [codec.encodeValue("v".repeat(VALUE_BYTES_MAX - 2)), "ok"],
+    [codec.encodeValue(undefined), "bad-request: a value cannot be undefined"],
+    [codec.encodeValue(1n), "bad-request: the value cannot be written as JSON"],
+    [
+      codec.readBatch(
+        `{"ops":[${Array(BATCH_OPERATIONS_MAX + 1)
+          .fill('{"remove":{"key":"a"}}')
+          .join(",")}]}`,
+      ),
+      "BATCH_OPERATIONS_MAX",
+    ],
+    [
+      codec.readBatch('{"ops":[{"remove":{"key":"a"}},{"insert":{"key":"a","value":1}}]}'),
+      'bad-request: the batch names "a" twice',
+    ],
+    [codec.readBatch('{"ops":[{"insert":{"key":"a"}}]}'), "bad-request: an insert needs a value"],
+    [codec.readBatch("[]"), "bad-request: the body must be a JSON object"],
+    [codec.readAck("some"), "bad-request: ack must be"],
+    [codec.readAck("-1"), "bad-request: ack must be"],
+    [codec.readIdempotencyKey("abc"), "bad-request: Idempotency-Key must be"],
+    [codec.readIdempotencyKey("a:0"), "bad-request: ids begin at 1"],
+    [codec.readInteger("1001", "limit", 1, 1000), "bad-request: limit must be a whole number from 1 to 1000"],
+  ])("%#", (read, expected) => expect(refusal(read)).toContain(expected));
+});

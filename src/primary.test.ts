@@ -1,0 +1,622 @@
+import { describe, expect, test } from "vitest";
+import type { PrimaryEffect, PrimaryInput } from "./effects.ts";
+import {
+  DEADLINE_MS,
+  IN_SYNC_MAX,
+  OPERATIONS_IN_FLIGHT_MAX,
+  OUTCOMES_PER_CLIENT_MAX,
+  PERSIST_RETRY_MS,
+} from "./limits.ts";
+import type { Json } from "./kv.ts";
+import { PRIMARY_DEFAULTS, Primary } from "./primary.ts";
+import type { PrimarySettings } from "./primary.ts";
+import { CLOSE } from "./protocol.ts";
+import type { Ack, Batch, Downstream, Insert, Join, Remove, Upstream } from "./protocol.ts";
+import { MemoryStore } from "./store.ts";
+
+/** A primary with a disk that obeys, refuses or hangs, and peers whose mail is read by hand. */
+class Rig {
+  store = new MemoryStore("e1");
+  primary: Primary;
+  disk: "obeys" | "refuses" | "hangs" = "obeys";
+  now = 0;
+  wakeAt: number | undefined;
+  closed: { session: number; code: number }[] = [];
+  memos = new Map<number, unknown>();
+  readonly #settings: PrimarySettings;
+  #mail = new Map<number, Downstream<Json>[]>();
+  #next: PrimaryInput[] = [];
+
+  constructor(settings: Partial<PrimarySettings> = {}) {
+    this.#settings = { ...PRIMARY_DEFAULTS, ...settings };
+    this.primary = new Primary(this.store, this.#settings);
+    this.feed({ type: "start" });
+  }
+
+  feed(input: PrimaryInput): void {
+    this.#next.push(input);
+    if (this.#next.length > 1) return;
+    for (; this.#next[0]; this.#next.shift()) {
+      for (const effect of this.primary.step(this.#next[0], this.now)) this.#carryOut(effect);
+    }
+  }
+
+  #carryOut(effect: PrimaryEffect): void {
+    if (effect.type === "wake") this.wakeAt = effect.at;
+    if (effect.type === "close") this.closed.push(effect);
+    if (effect.type === "remember") this.memos.set(effect.session, effect.memo);
+    if (effect.type === "send")
+      this.#mail.set(effect.session, [...(this.#mail.get(effect.session) ?? []), effect.message]);
+    if (effect.type !== "persist" || this.disk === "hangs") return;
+    if (this.disk === "refuses") return this.feed({ type: "refused", code: "unavailable" });
+    this.store.apply(effect.commit);
+    this.feed({ type: "persisted" });
+  }
+
+  /** Gives a message and ends the turn. */
+  send(session: number, ...messages: Upstream[]): void {
+    for (const message of messages) this.feed({ type: "receive", session, message });
+    this.feed({ type: "commit" });
+  }
+
+  connect(session: number): void {
+    this.feed({ type: "connect", session });
+  }
+
+  /** Connects a secondary, lets it hold everything, and empties its mail. */
+  follow(session: number, more: Partial<Join> = {}): void {
+    this.connect(session);
+    this.send(session, join(session, more));
+    const last = this.read(session).findLast((message) => message.type === "snapshot");
+    this.send(session, { type: "snapshot-ack", seq: last?.type === "snapshot" ? last.seq : 0 });
+    this.read(session);
+  }
+
+  read(session: number): Downstream<Json>[] {
+    const mail = this.#mail.get(session) ?? [];
+    this.#mail.set(session, []);
+    return mail;
+  }
+
+  /** Lets time pass, with the ticks that were asked for. */
+  pass(ms: number): void {
+    const end = this.now + ms;
+    while (this.wakeAt !== undefined && this.wakeAt <= end) {
+      this.now = this.wakeAt;
+      this.wakeAt = undefined;
+      this.feed({ type: "tick" });
+    }
+    this.now = end;
+  }
+
+  /** The memory is gone; the store and the sockets with their memos stay. */
+  hibernate(): void {
+    this.primary = new Primary(this.store, this.#settings);
+    this.wakeAt = undefined;
+    for (const [session, memo] of this.memos)
+      this.feed({ type: "connect", session, ...(memo ? { memo: memo as never } : {}) });
+    this.feed({ type: "start" });
+  }
+
+  states(): Record<string, string> {
+    return Object.fromEntries(this.primary.members(this.now).map(({ id, state }) => [id, state]));
+  }
+}
+
+const join = (session: number, more: Partial<Join> = {}): Join => ({
+  type: "join",
+  version: 1,
+  secondaryId: `s${session}`,
+  mode: "durable",
+  epoch: null,
+  since: 0,
+  ...more,
+});
+const insert = (id: number, key: string, ack: Ack = "all", more: Partial<Insert> = {}): Insert => ({
+  type: "insert",
+  clientId: "c",
+  id,
+  ack,
+  settled: 0,
+  key,
+  json: `${id}`,
+  ...more,
+});
+const remove = (id: number, key: string): Remove => ({
+  type: "remove",
+  clientId: "c",
+  id,
+  ack: "all",
+  settled: 0,
+  key,
+});
+const batch = (id: number, more: Partial<Batch>): Batch => ({
+  type: "batch",
+  clientId: "c",
+  id,
+  ack: "all",
+  settled: 0,
+  writes: [],
+  checks: [],
+  ...more,
+});
+const acked = (id: number, seq: number, replicas = 0): object => ({
+  type: "operation-ack",
+  clientId: "c",
+  id,
+  seq,
+  replicas,
+});
+
+/** A rig with one connected user in session 1. */
+function rig(settings: Partial<PrimarySettings> = {}): Rig {
+  const one = new Rig(settings);
+  one.connect(1);
+  return one;
+}
+
+describe("A. answers", () => {
+  test("A2 an ack comes when every in-sync secondary has acked, and counts them", () => {
+    const one = rig();
+    one.follow(2);
+    one.follow(3);
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toEqual([]);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.read(1)).toEqual([]);
+    one.send(3, { type: "snapshot-ack", seq: 1 });
+    expect(one.read(1)).toEqual([acked(1, 1, 2)]);
+  });
+
+  test("A2 an ack for one seq of a snapshot that holds several comes only with the snapshot's ack", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"), insert(2, "b"));
+    expect(one.read(2)).toMatchObject([{ type: "snapshot", prev: 0, seq: 2 }]);
+    expect(one.read(1)).toEqual([]);
+    one.send(2, { type: "snapshot-ack", seq: 2 });
+    expect(one.read(1)).toEqual([acked(1, 1, 1), acked(2, 2, 1)]);
+  });
+
+  test("A1 A4 a silent secondary makes the write fail at the deadline, applied", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS - 1);
+    expect(one.read(1)).toEqual([]);
+    one.pass(1);
+    expect(one.read(1)).toMatchObject([
+      { type: "operation-failed", id: 1, code: "unconfirmed", applied: true, seq: 1, replicas: 0, expected: 1 },
+    ]);
+    expect(one.store.get("a")?.seq).toBe(1);
+  });
+
+  test("A1 every update is answered once: late acks bring no second answer", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS);
+    expect(one.read(1)).toHaveLength(1);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    one.pass(10 * DEADLINE_MS);
+    expect(one.read(1)).toEqual([]);
+  });
+
+  test("A6 ack levels: the primary alone, a number of secondaries, all", () => {
+    const one = rig();
+    one.follow(2);
+    one.follow(3);
+    one.send(1, insert(1, "a", "primary"));
+    expect(one.read(1)).toEqual([acked(1, 1, 0)]);
+    one.send(1, insert(2, "a", 1));
+    one.send(2, { type: "snapshot-ack", seq: 2 });
+    expect(one.read(1)).toEqual([acked(2, 2, 1)]);
+    one.send(1, insert(3, "a", 0));
+    expect(one.read(1)).toEqual([acked(3, 3, 0)]);
+  });
+
+  test("A3 A6 with fewer secondaries than asked for nothing is written", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a", 2));
+    expect(one.read(1)).toMatchObject([{ code: "not-enough-replicas", applied: false }]);
+    expect(one.store.get("a")).toBeUndefined();
+    expect(one.store.head).toBe(0);
+  });
+
+  test("A5 P3 persistence that hangs makes the outcome in-doubt, and the same name tells the end", () => {
+    const one = rig();
+    one.disk = "hangs";
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS);
+    const [answer] = one.read(1);
+    expect(answer).toMatchObject({ type: "operation-failed", code: "in-doubt" });
+    expect(answer).not.toHaveProperty("applied");
+    one.disk = "obeys";
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toEqual([]);
+    one.store.apply({
+      seq: 1,
+      changes: [{ key: "a", value: "1", seq: 1 }],
+      clients: new Map([["c", { settled: 0, outcomes: [{ id: 1, seq: 1 }] }]]),
+    });
+    one.feed({ type: "persisted" });
+    expect(one.read(1)).toEqual([acked(1, 1)]);
+    expect(one.store.head).toBe(1);
+  });
+});
+
+describe("O. order", () => {
+  test("O1 a batch takes one seq, seqs have no gap, and what changes nothing takes none", () => {
+    const one = rig();
+    one.send(
+      1,
+      insert(1, "a"),
+      batch(2, {
+        writes: [
+          { key: "b", json: "1" },
+          { key: "c", json: "2" },
+        ],
+      }),
+      remove(3, "zzz"),
+      remove(4, "a"),
+    );
+    expect(one.read(1)).toEqual([acked(1, 1), acked(2, 2), acked(3, 2), acked(4, 3)]);
+    expect(["a", "b", "c"].map((key) => one.store.get(key)?.seq)).toEqual([undefined, 2, 2]);
+  });
+
+  test("O2 nothing is readable or sent before it is durable", () => {
+    const one = rig();
+    one.follow(2);
+    one.disk = "hangs";
+    one.send(1, insert(1, "a"), { type: "get", clientId: "c", id: 2, key: "a" });
+    expect(one.read(2)).toEqual([]);
+    expect(one.read(1)).toEqual([{ type: "get-result", clientId: "c", id: 2, entry: null, seq: 0 }]);
+  });
+
+  test("O3 a secondary that writes gets its snapshot before its ack", () => {
+    const one = new Rig();
+    one.follow(1, { mode: "memory" });
+    one.send(1, insert(1, "a"));
+    expect(one.read(1).map(({ type }) => type)).toEqual(["snapshot", "operation-ack"]);
+  });
+
+  test("O4 P1 what arrives together is one commit, and what arrives meanwhile is the next", () => {
+    const one = rig();
+    one.follow(2);
+    one.disk = "hangs";
+    one.send(
+      1,
+      insert(1, "a"),
+      insert(2, "a"),
+      batch(3, { writes: [{ key: "b", json: "3" }], checks: [{ key: "a", seq: 2 }] }),
+    );
+    one.send(1, insert(4, "a"));
+    const first = {
+      seq: 3,
+      changes: [
+        { key: "a", value: "2", seq: 2 },
+        { key: "b", value: "3", seq: 3 },
+      ],
+      clients: new Map(),
+    };
+    one.store.apply(first);
+    one.disk = "obeys";
+    one.feed({ type: "persisted" });
+    expect(one.read(2)).toMatchObject([
+      { prev: 0, seq: 3, changes: first.changes },
+      { prev: 3, seq: 4, changes: [{ key: "a", value: "4", seq: 4 }] },
+    ]);
+  });
+
+  test("A3 a batch whose check fails changes nothing and says which", () => {
+    const one = rig();
+    one.send(1, insert(1, "a"), batch(2, { writes: [{ key: "b", json: "1" }], checks: [{ key: "a", seq: null }] }));
+    expect(one.read(1)).toMatchObject([{ code: "conflict", applied: false, check: { key: "a", seq: 1 } }, acked(1, 1)]);
+    expect(one.store.get("b")).toBeUndefined();
+  });
+});
+
+describe("I. idempotency", () => {
+  test("I1 the same name again changes nothing and gets the same outcome, also after the memory is lost", () => {
+    const one = rig();
+    const failing = batch(2, { writes: [{ key: "b", json: "1" }], checks: [{ key: "a", seq: null }] });
+    one.send(1, insert(1, "a"), failing);
+    const answers = one.read(1);
+    one.send(1, remove(3, "a"));
+    one.read(1);
+    one.send(1, insert(1, "a"), failing);
+    expect(one.read(1)).toEqual(answers);
+    one.hibernate();
+    one.connect(1);
+    one.send(1, failing, insert(1, "a"));
+    expect(one.read(1)).toEqual(answers);
+    expect(one.store.head).toBe(2);
+  });
+
+  test("I1 A3 what was turned away is remembered: a repeat does not make it happen", () => {
+    const one = rig();
+    one.disk = "refuses";
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS);
+    expect(one.read(1)).toMatchObject([{ code: "unavailable", applied: false }]);
+    one.disk = "obeys";
+    one.send(1, insert(1, "a"), insert(2, "b"));
+    expect(one.read(1)).toMatchObject([{ id: 1, code: "unavailable", applied: false }, acked(2, 1)]);
+    expect(one.store.get("a")).toBeUndefined();
+  });
+
+  test("I2 a repeat of what is applied and not confirmed waits for its confirmation anew", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS);
+    expect(one.read(1)).toMatchObject([{ code: "unconfirmed" }]);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toEqual([acked(1, 1, 1)]);
+  });
+
+  test("I3 settled outcomes are forgotten, and so are the oldest beyond the limit", () => {
+    const one = rig();
+    one.send(1, insert(1, "a"), insert(2, "a"));
+    one.send(1, insert(3, "a", "all", { settled: 1 }));
+    one.read(1);
+    one.send(1, insert(1, "a"), insert(2, "a"));
+    const [expired, repeated] = one.read(1);
+    expect(expired).toMatchObject({ id: 1, code: "expired" });
+    expect(expired).not.toHaveProperty("applied");
+    expect(repeated).toEqual(acked(2, 2));
+    for (let id = 4; id < 4 + OUTCOMES_PER_CLIENT_MAX; id++) one.send(1, insert(id, "a"));
+    expect(one.store.readClient("c")?.outcomes).toHaveLength(OUTCOMES_PER_CLIENT_MAX);
+    one.read(1);
+    one.send(1, insert(2, "a"));
+    expect(one.read(1)).toMatchObject([{ code: "expired" }]);
+  });
+});
+
+describe("P. persistence", () => {
+  test("P2 a refused commit is tried again every 100 ms, in order", () => {
+    const one = rig();
+    one.disk = "refuses";
+    one.send(1, insert(1, "a"), insert(2, "a"));
+    one.pass(3 * PERSIST_RETRY_MS);
+    expect(one.store.head).toBe(0);
+    one.disk = "obeys";
+    one.pass(PERSIST_RETRY_MS);
+    expect(one.read(1)).toEqual([acked(1, 1), acked(2, 2)]);
+    expect(one.store.get("a")?.value).toBe("2");
+  });
+});
+
+describe("M. membership", () => {
+  test("M1 Join is answered by catch-up from a seq that can be continued, else by bootstrap", () => {
+    const one = rig();
+    one.send(1, insert(1, "a"), insert(2, "b"));
+    const answerTo = (session: number, more: Partial<Join>): unknown => {
+      one.connect(session);
+      one.send(session, join(session, more));
+      return one.read(session);
+    };
+    const changes = [
+      { key: "a", value: "1", seq: 1 },
+      { key: "b", value: "2", seq: 2 },
+    ];
+    const whole = { type: "snapshot", prev: 0, seq: 2, changes, until: 2 };
+    const joined = { type: "joined-secondary", epoch: "e1", head: 2 };
+    expect(answerTo(2, {})).toEqual([{ ...joined, reset: true }, whole]);
+    expect(answerTo(3, { epoch: "e1", since: 1 })).toEqual([
+      { ...joined, reset: false },
+      { ...whole, prev: 1, changes: changes.slice(1) },
+    ]);
+    expect(answerTo(4, { epoch: "e1", since: 2 })).toEqual([
+      { ...joined, reset: false },
+      { ...whole, prev: 2, changes: [] },
+    ]);
+    expect(answerTo(5, { epoch: "e0", since: 1 })).toEqual([{ ...joined, reset: true }, whole]);
+    expect(answerTo(6, { epoch: "e1", since: 3 })).toEqual([{ ...joined, reset: true }, whole]);
+    one.store.floor = 2;
+    expect(answerTo(7, { epoch: "e1", since: 1 })).toEqual([{ ...joined, reset: true }, whole]);
+  });
+
+  test("M2 a durable secondary is in sync once it has acked head; others only follow", () => {
+    const one = rig();
+    one.connect(2);
+    one.send(2, join(2));
+    expect(one.states()).toEqual({ s2: "catching-up" });
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toEqual([acked(1, 1)]);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    one.follow(3, { mode: "memory" });
+    one.follow(4, { mode: "reader" });
+    expect(one.states()).toEqual({ s2: "in-sync", s3: "following", s4: "following" });
+    expect(one.read(2).at(-1)).toEqual({ type: "membership", inSync: true });
+  });
+
+  test("M2 the set has room for IN_SYNC_MAX, and a place that becomes free is taken", () => {
+    const one = rig();
+    for (let session = 2; session < 2 + IN_SYNC_MAX + 1; session++) one.follow(session);
+    expect(Object.values(one.states()).filter((state) => state === "in-sync")).toHaveLength(IN_SYNC_MAX);
+    one.feed({ type: "disconnect", session: 2 });
+    expect(new Set(Object.values(one.states()))).toEqual(new Set(["in-sync"]));
+  });
+
+  test.each([
+    ["Leave", (one: Rig) => one.send(2, { type: "leave" })],
+    ["disconnect", (one: Rig) => one.feed({ type: "disconnect", session: 2 })],
+  ])("M3 %s waives the ack that is owed", (_, leave) => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    leave(one);
+    expect(one.read(1)).toEqual([acked(1, 1, 0)]);
+  });
+
+  test("M4 a member that owes an ack for lagLimitMs leaves, which costs the writer a slow write, not a failed one", () => {
+    const one = rig({ lagLimitMs: 400 });
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    one.pass(399);
+    expect(one.read(1)).toEqual([]);
+    one.pass(1);
+    expect(one.read(1)).toEqual([acked(1, 1, 0)]);
+    expect(one.states()).toEqual({ s2: "lagging" });
+    expect(one.read(2).at(-1)).toEqual({ type: "membership", inSync: false });
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+  });
+
+  test("M4 D7 a full window demotes the member and costs bounded memory; it returns through catch-up", () => {
+    const one = rig({ window: { bytes: 1_000_000, frames: 2 } });
+    one.follow(2);
+    for (let id = 1; id <= 10; id++) one.send(1, insert(id, `k${id % 3}`));
+    const snapshots = one.read(2).filter(({ type }) => type === "snapshot");
+    expect(snapshots).toHaveLength(2);
+    expect(one.states()).toEqual({ s2: "lagging" });
+    expect(one.read(1)).toHaveLength(10);
+    one.send(2, { type: "snapshot-ack", seq: 2 });
+    expect(one.read(2)).toMatchObject([
+      { type: "snapshot", prev: 2, seq: 10, until: 10, changes: [{ seq: 8 }, { seq: 9 }, { seq: 10 }] },
+    ]);
+    one.send(2, { type: "snapshot-ack", seq: 10 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+  });
+
+  test("M5 a newer session of the same secondary supersedes the older one", () => {
+    const one = rig();
+    one.follow(2);
+    one.follow(3, { secondaryId: "s2" });
+    expect(one.closed).toMatchObject([{ session: 2, code: CLOSE.superseded }]);
+    expect(one.states()).toEqual({ s2: "in-sync" });
+  });
+
+  test("M6 after the primary has lost its memory the members are taken in again, and writes wait for them", () => {
+    const one = rig();
+    one.follow(2, { prefixes: ["a/"] });
+    one.send(1, insert(1, "a/1"));
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.read(1)).toEqual([acked(1, 1, 1)]);
+    one.read(2);
+    one.hibernate();
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    expect(one.read(2)).toEqual([]);
+    one.connect(1);
+    one.send(1, insert(2, "b/1"), insert(3, "a/2"));
+    expect(one.read(2)).toMatchObject([{ prev: 1, seq: 3, changes: [{ key: "a/2" }] }]);
+    expect(one.read(1)).toEqual([]);
+    one.send(2, { type: "snapshot-ack", seq: 3 });
+    expect(one.read(1)).toEqual([acked(2, 2, 0), acked(3, 3, 1)]);
+  });
+});
+
+describe("D. delivery", () => {
+  test("D5 what is un-acked is sent again on request, and where frames can get lost", () => {
+    const one = rig({ isLossy: true });
+    one.follow(2);
+    one.send(1, insert(1, "a", "primary"));
+    const [snapshot] = one.read(2);
+    one.pass(100);
+    expect(one.read(2)).toEqual([snapshot]);
+    one.send(2, { type: "resend", since: 0 });
+    expect(one.read(2)).toEqual([snapshot]);
+  });
+
+  test.each([
+    ["SnapshotAck", { type: "snapshot-ack", seq: 9 } as const],
+    ["PartAck", { type: "part-ack", seq: 9 } as const],
+    ["Resend", { type: "resend", since: 9 } as const],
+  ])("D6 a %s for what was never sent closes the session and hurts nobody", (_, message) => {
+    const one = rig();
+    one.follow(2);
+    one.send(2, message);
+    expect(one.closed).toMatchObject([{ session: 2, code: CLOSE.badMessage }]);
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toEqual([acked(1, 1)]);
+  });
+
+  test("D7 C1 C2 a bootstrap goes out in parts, as fast as acks make room, while writes go on", () => {
+    const one = rig({ window: { bytes: 1_000_000, frames: 2 } });
+    one.store = new MemoryStore("e1", { changes: 2, bytes: 1_000_000 });
+    one.primary = new Primary(one.store, { ...PRIMARY_DEFAULTS, window: { bytes: 1_000_000, frames: 2 } });
+    one.feed({ type: "start" });
+    one.connect(1);
+    for (let id = 1; id <= 6; id++) one.send(1, insert(id, `k${id}`));
+    one.connect(2);
+    one.send(2, join(2));
+    expect(one.read(2)).toMatchObject([{ reset: true }, { prev: 0, seq: 2, until: 6 }, { prev: 2, seq: 4, until: 6 }]);
+    one.send(1, insert(7, "k1"), remove(8, "k5"));
+    expect(one.read(2)).toEqual([]);
+    one.send(2, { type: "part-ack", seq: 4 });
+    expect(one.read(2)).toMatchObject([
+      {
+        prev: 4,
+        seq: 7,
+        until: 8,
+        changes: [
+          { key: "k6", seq: 6 },
+          { key: "k1", seq: 7 },
+        ],
+      },
+      { prev: 7, seq: 8, until: 8, changes: [{ key: "k5", removed: true, seq: 8 }] },
+    ]);
+    expect(one.states()).toEqual({ s2: "catching-up" });
+    one.send(2, { type: "snapshot-ack", seq: 8 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+  });
+
+  test("V1 a secondary with prefixes gets only what lies under them, in an unbroken chain", () => {
+    const one = rig();
+    one.follow(2, { prefixes: ["a/"] });
+    one.send(1, insert(1, "b/1"));
+    expect(one.read(1)).toEqual([acked(1, 1, 0)]);
+    one.send(
+      1,
+      batch(2, {
+        writes: [
+          { key: "a/1", json: "1" },
+          { key: "b/2", json: "2" },
+        ],
+      }),
+    );
+    expect(one.read(2)).toMatchObject([{ prev: 0, seq: 2, changes: [{ key: "a/1" }] }]);
+  });
+});
+
+describe("B. before a role, L. limits", () => {
+  test("B1 what comes before the start is kept and done in order", () => {
+    const store = new MemoryStore("e1");
+    const primary = new Primary(store);
+    const inputs: PrimaryInput[] = [
+      { type: "connect", session: 1 },
+      { type: "receive", session: 1, message: insert(1, "a") },
+      { type: "receive", session: 1, message: insert(2, "a") },
+      { type: "commit" },
+    ];
+    for (const input of inputs) expect(primary.step(input, 0)).toEqual([]);
+    expect(primary.step({ type: "start" }, 5)).toContainEqual(
+      expect.objectContaining({
+        type: "persist",
+        commit: expect.objectContaining({ seq: 2, changes: [{ key: "a", value: "2", seq: 2 }] }) as object,
+      }),
+    );
+  });
+
+  test("L1 beyond the operations in flight the primary is overloaded and says so", () => {
+    const one = rig();
+    one.disk = "hangs";
+    for (let id = 1; id <= OPERATIONS_IN_FLIGHT_MAX; id++)
+      one.feed({ type: "receive", session: 1, message: insert(id, "a") });
+    one.feed({ type: "receive", session: 1, message: insert(OPERATIONS_IN_FLIGHT_MAX + 1, "a") });
+    expect(one.read(1)).toMatchObject([{ code: "overloaded", applied: false }]);
+  });
+
+  test("no timer is asked for while nothing is in flight, so that the host can sleep", () => {
+    const one = rig();
+    one.follow(2);
+    one.send(1, insert(1, "a"));
+    expect(one.wakeAt).toBeDefined();
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.wakeAt).toBeUndefined();
+  });
+});
