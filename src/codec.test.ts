@@ -235,6 +235,9 @@ describe("L1 refusals name the limit", () => {
     [codec.readKey("k".repeat(KEY_BYTES_MAX + 1)), "too-large: the key is longer than 1024 bytes (KEY_BYTES_MAX)"],
     [codec.encodeValue("v".repeat(VALUE_BYTES_MAX)), "VALUE_BYTES_MAX"],
     [codec.encodeValue("v".repeat(VALUE_BYTES_MAX - 2)), "ok"],
+    [codec.readValue('{"a":[1e999,null]}'), "bad-request: the value has a number that JSON numbers cannot hold"],
+    [codec.encodeValue({ a: NaN }), "bad-request: the value has a number that JSON numbers cannot hold"],
+    [codec.readValue('{"a":null}'), "ok"],
     [codec.encodeValue(undefined), "bad-request: a value cannot be undefined"],
     [codec.encodeValue(1n), "bad-request: the value cannot be written as JSON"],
     [

@@ -2,7 +2,7 @@
 // directions; a frame is any piece of that stream, so a message may span frames and a frame may hold many messages.
 // docs/protocol.md shows each message.
 
-import { faultOfKey, utf8Length } from "./kv.ts";
+import { faultOfKey, hasInfinity, isTooDeep, utf8Length } from "./kv.ts";
 import type { Change, Check, Entry, Json, JsonValue, Write } from "./kv.ts";
 import {
   BATCH_BYTES_MAX,
@@ -17,7 +17,7 @@ import {
   VALUE_DEPTH_MAX,
 } from "./limits.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
-import type { Ack, Batch, Downstream, FailureCode, Join, Mode, Snapshot, Upstream } from "./protocol.ts";
+import type { Ack, Batch, Downstream, FailureCode, Join, Mode, Snapshot, Update, Upstream } from "./protocol.ts";
 
 /** What reading gives: the thing, or why it is refused. `detail` is a sentence for people and names the limit, if any. */
 export type Parsed<Value> = { ok: true; value: Value } | Refusal;
@@ -32,18 +32,13 @@ export interface Refusal {
 /** One message as a line of the protocol, with its line feed. */
 export function encodeUpstream(message: Upstream): string {
   switch (message.type) {
-    case "insert": {
-      const { json, ack, settled, ...rest } = message;
-      return `${JSON.stringify({ ...rest, ...stated(ack, settled) }).slice(0, -1)},"value":${json}}\n`;
-    }
-    case "remove": {
-      const { ack, settled, ...rest } = message;
-      return `${JSON.stringify({ ...rest, ...stated(ack, settled) })}\n`;
-    }
+    case "insert":
+      return `${openUpdate(message, { key: message.key })},"value":${message.json}}\n`;
+    case "remove":
+      return `${openUpdate(message, { key: message.key })}}\n`;
     case "batch": {
-      const { writes, checks, ack, settled, ...rest } = message;
-      const head = JSON.stringify({ ...rest, ...stated(ack, settled), ...(checks.length > 0 && { checks }) });
-      return `${head.slice(0, -1)},"ops":${encodeWrites(writes)}}\n`;
+      const { writes, checks } = message;
+      return `${openUpdate(message, checks.length > 0 ? { checks } : {})},"ops":${encodeWrites(writes)}}\n`;
     }
     case "join":
     case "leave":
@@ -55,11 +50,11 @@ export function encodeUpstream(message: Upstream): string {
   }
 }
 
-// What is left out means the default.
-const stated = (ack: Ack, settled: number): { ack?: Ack; settled?: number } => ({
-  ...(ack !== "all" && { ack }),
-  ...(settled > 0 && { settled }),
-});
+/** An update's JSON text, left open for what holds values. What is left out means the default. */
+function openUpdate({ type, clientId, id, ack, settled }: Update, more: object): string {
+  const stated = { ...(ack !== "all" && { ack }), ...(settled > 0 && { settled }) };
+  return JSON.stringify({ type, clientId, id, ...stated, ...more }).slice(0, -1);
+}
 
 /** The `ops` of a batch as JSON text. */
 export function encodeWrites(writes: readonly Write[]): Json {
@@ -514,23 +509,9 @@ function toJson(value: JsonValue): Json {
   if (bytes > VALUE_BYTES_MAX)
     refuse(`the value has ${bytes} bytes or more, over ${VALUE_BYTES_MAX} (VALUE_BYTES_MAX)`, "too-large");
   if (isTooDeep(json)) refuse(`the value nests deeper than ${VALUE_DEPTH_MAX} (VALUE_DEPTH_MAX)`, "too-large");
+  // Text like 1e999 is read as infinity, which would be written as null: another value than was meant.
+  if (json.includes("null") && hasInfinity(value)) refuse("the value has a number that JSON numbers cannot hold");
   return json;
-}
-
-/** Whether lists and objects nest deeper than VALUE_DEPTH_MAX. */
-function isTooDeep(json: Json): boolean {
-  if (json.length <= 2 * VALUE_DEPTH_MAX) return false;
-  let depth = 0;
-  let isInString = false;
-  for (let i = 0; i < json.length; i++) {
-    const letter = json[i];
-    if (letter === "\\") i += 1;
-    else if (letter === '"') isInString = !isInString;
-    else if (!isInString && (letter === "[" || letter === "{")) depth += 1;
-    else if (!isInString && (letter === "]" || letter === "}")) depth -= 1;
-    if (depth > VALUE_DEPTH_MAX) return true;
-  }
-  return false;
 }
 
 function toSeq(value: JsonValue | undefined, what: string): number {

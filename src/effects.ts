@@ -16,7 +16,8 @@ export interface Memo {
   secondaryId: string;
   mode: Mode;
   prefixes?: string[];
-  acked: number;
+  /** Null while it has acked nothing. */
+  acked: number | null;
   inSync: boolean;
 }
 

@@ -1,6 +1,6 @@
 // Keys, values, entries and ranges: what a store holds and how it is ordered. Knows nothing of messages or machines.
 
-import { KEY_BYTES_MAX } from "./limits.ts";
+import { KEY_BYTES_MAX, VALUE_DEPTH_MAX } from "./limits.ts";
 
 /** Any value that JSON can hold. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [name: string]: JsonValue };
@@ -59,6 +59,28 @@ export function faultOfKey(key: string): string | undefined {
   // A lone surrogate has no UTF-8, so two replicas could disagree on such a key.
   if (/\p{Surrogate}/u.test(key)) return "is not well-formed Unicode";
   return undefined;
+}
+
+/** Whether lists and objects nest deeper than VALUE_DEPTH_MAX. */
+export function isTooDeep(json: Json): boolean {
+  if (json.length <= 2 * VALUE_DEPTH_MAX) return false;
+  let depth = 0;
+  let isInString = false;
+  for (let i = 0; i < json.length; i++) {
+    const letter = json[i];
+    if (letter === "\\") i += 1;
+    else if (letter === '"') isInString = !isInString;
+    else if (!isInString && (letter === "[" || letter === "{")) depth += 1;
+    else if (!isInString && (letter === "]" || letter === "}")) depth -= 1;
+    if (depth > VALUE_DEPTH_MAX) return true;
+  }
+  return false;
+}
+
+/** Whether there is an infinite number or NaN anywhere in a value that does not nest too deep. */
+export function hasInfinity(value: unknown): boolean {
+  if (typeof value === "number") return !Number.isFinite(value);
+  return typeof value === "object" && value !== null && Object.values(value).some(hasInfinity);
 }
 
 /**

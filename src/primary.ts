@@ -160,7 +160,7 @@ export class Primary {
   #restore(session: SessionId, memo: Memo, now: number): void {
     const { secondaryId, mode, prefixes, acked, inSync } = memo;
     const who = { session, secondaryId, mode, wasInSync: inSync };
-    if (acked === 0 || acked < this.#store.floor || acked > this.#store.head)
+    if (acked === null || acked < this.#store.floor || acked > this.#store.head)
       return this.#admit(who, prefixes, undefined, now);
     const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
     this.#addMember(who, new Replicator(prefixes, start, this.#settings.window), now);
@@ -234,7 +234,12 @@ export class Primary {
   }
 
   #remember({ session, secondaryId, mode, state, replicator }: Member): void {
-    const memo: Memo = { secondaryId, mode, acked: replicator.acked, inSync: state === "in-sync" };
+    const memo: Memo = {
+      secondaryId,
+      mode,
+      acked: replicator.hasAcked ? replicator.acked : null,
+      inSync: state === "in-sync",
+    };
     if (replicator.prefixes) memo.prefixes = [...replicator.prefixes];
     this.#emit({ type: "remember", session, memo });
   }

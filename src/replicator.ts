@@ -75,6 +75,10 @@ export class Replicator {
     return this.#acked ?? 0;
   }
 
+  get hasAcked(): boolean {
+    return this.#acked !== undefined;
+  }
+
   /** Everything up to here that concerns this secondary is acked. */
   get confirmed(): number {
     return this.#owesNothing ? this.#covered : this.#confirmed;
