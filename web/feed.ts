@@ -3,7 +3,7 @@
 // which it came, because text crosses threads several times faster than objects.
 
 import type { SecondaryStatus, Settled } from "../src/effects.ts";
-import type { Entry, JsonValue } from "../src/kv.ts";
+import type { Change, Entry, JsonValue } from "../src/kv.ts";
 import type { Operation } from "../src/protocol.ts";
 
 /** How far what is acknowledged here is on disk: as the browser sees fit, forced to the disk, or not at all. */
@@ -112,4 +112,14 @@ export function unpackPage(text: string): Entry[] | undefined {
     entries.push({ key, value: items[i + 1] as JsonValue, seq });
   }
   return entries;
+}
+
+/**
+ * The changes of a snapshot's line that the worker's codec has read and found right: it is not checked twice, least of
+ * all in a thread that paints.
+ */
+export function parseChanges(line: string): Change[] {
+  const { seq, changes } = JSON.parse(line) as { seq: number; changes: (Change & { seq?: number })[] };
+  for (const change of changes) change.seq ??= seq;
+  return changes;
 }

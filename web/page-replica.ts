@@ -1,13 +1,12 @@
 // The handle that a page holds on its replica: reads from the mirror, sends operations to the worker, and survives the
 // worker's end, the page's freezing and its return from the back-forward cache.
 
-import { decodeDownstream } from "../src/codec.ts";
 import type { SecondaryStatus } from "../src/effects.ts";
 import type { Change } from "../src/kv.ts";
 import type { OperationAck } from "../src/protocol.ts";
 import { toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
-import { unpackPage } from "./feed.ts";
+import { parseChanges, unpackPage } from "./feed.ts";
 import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
 import { Link } from "./link.ts";
 import type { WorkerFactory } from "./link.ts";
@@ -344,9 +343,5 @@ function* entriesOf(pages: readonly string[]): Generator<Change> {
 }
 
 function* changesOf({ lines }: StepLines): Generator<Change> {
-  for (const line of lines) {
-    // The worker has read the line before and found it right.
-    const message = decodeDownstream(line);
-    if (message.ok && message.value.type === "snapshot") yield* message.value.changes;
-  }
+  for (const line of lines) yield* parseChanges(line);
 }

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Operation } from "../src/protocol.ts";
+import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
+import { Operations } from "./operations.ts";
+
+const insert = (key: string): Parameters<Operations["submit"]>[0] => ({ type: "insert", key, json: "1", ack: "all" });
+const ack = (id: number) => ({ type: "operation-ack", clientId: "c", id, seq: id, replicas: 0 }) as const;
+
+let sent: Operation[][];
+let silences: number;
+let operations: Operations;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  sent = [];
+  silences = 0;
+  operations = new Operations(
+    "c",
+    (batch) => sent.push(structuredClone(batch)),
+    () => (silences += 1),
+  );
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("Operations", () => {
+  test("all operations of one turn leave as one message, in order, with rising ids", async () => {
+    const answers = [operations.submit(insert("a")), operations.submit(insert("b"))];
+    expect(sent).toEqual([]);
+    await Promise.resolve();
+    void operations.submit(insert("c"));
+    await Promise.resolve();
+    expect(sent.map((batch) => batch.map(({ id }) => id))).toEqual([[1, 2], [3]]);
+    operations.settle(ack(2));
+    operations.settle(ack(1));
+    expect((await Promise.all(answers)).map(({ seq }) => seq)).toEqual([1, 2]);
+  });
+
+  test("`settled` is the last id up to which everything is answered", async () => {
+    for (const key of ["a", "b", "c"]) void operations.submit(insert(key));
+    await Promise.resolve();
+    operations.settle(ack(1));
+    operations.settle(ack(3));
+    void operations.submit(insert("d"));
+    await Promise.resolve();
+    operations.settle(ack(2));
+    operations.settle(ack(4));
+    void operations.submit(insert("e"));
+    await Promise.resolve();
+    expect(sent.flat().map((operation) => (operation as { settled: number }).settled)).toEqual([0, 0, 0, 1, 4]);
+  });
+
+  test("what is unanswered is asked again under its old name, in its order, and answered once", async () => {
+    const first = operations.submit(insert("a"));
+    void operations.submit(insert("b"));
+    await Promise.resolve();
+    operations.settle(ack(2));
+    const third = operations.submit(insert("c"));
+    operations.askAgain();
+    await Promise.resolve();
+    expect(sent.map((batch) => batch.map(({ id }) => id))).toEqual([
+      [1, 2],
+      [1, 3],
+    ]);
+    for (const id of [1, 3, 1, 3]) operations.settle(ack(id));
+    expect([await first, await third].map(({ seq }) => seq)).toEqual([1, 3]);
+    expect(operations.size).toBe(0);
+  });
+
+  test("a failure rejects with what is known of it", async () => {
+    const failed = operations.submit(insert("a"));
+    operations.settle({
+      type: "operation-failed",
+      clientId: "c",
+      id: 1,
+      code: "unconfirmed",
+      applied: true,
+      seq: 7,
+      replicas: 1,
+      expected: 2,
+    });
+    const error: unknown = await failed.catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(OperationFailedError);
+    expect(error).toMatchObject({ code: "unconfirmed", applied: true, seq: 7, replicas: 1, expected: 2 });
+  });
+
+  test("nothing hangs: operations of a worker that says nothing end as unknown", async () => {
+    const ends = Promise.allSettled([operations.submit(insert("a")), operations.submit(insert("b"))]);
+    await vi.advanceTimersByTimeAsync(6000);
+    for (const end of await ends) {
+      expect(end.status === "rejected" && (end.reason as unknown) instanceof OutcomeUnknownError).toBe(true);
+    }
+    expect(silences).toBe(1);
+  });
+
+  test("as long as the worker says something, its operations are waited for", async () => {
+    const answer = operations.submit(insert("a"));
+    for (let i = 0; i < 10; i++) {
+      await vi.advanceTimersByTimeAsync(4000);
+      operations.heard();
+    }
+    operations.settle(ack(1));
+    expect((await answer).seq).toBe(1);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(silences).toBe(0);
+  });
+
+  test("a page that was asleep reads what has come before it gives up", async () => {
+    const answer = operations.submit(insert("a"));
+    await vi.advanceTimersByTimeAsync(5100);
+    operations.settle(ack(1));
+    expect((await answer).seq).toBe(1);
+    expect(silences).toBe(0);
+  });
+});
