@@ -1,0 +1,139 @@
+// One entry on the board: its value can be edited in place, and a failure is told where it was caused.
+
+import type { ReadonlyEntry, ReadonlyJson } from "../client.ts";
+import type { Ending } from "./operation-log.ts";
+import { cloneTemplate, find, formatNumber } from "./page-element.ts";
+import { readValue, shorten, writeValue } from "./value-text.ts";
+
+/** What a row asks for. */
+export interface RowEvents {
+  /** Sets the value, if the entry is still as it was at `seq`. */
+  edit(key: string, value: ReadonlyJson, seq: number): Promise<Ending>;
+  remove(key: string): Promise<Ending>;
+}
+
+const FLASH_MS = 1600;
+
+export class EntryRow {
+  readonly element = cloneTemplate("entry-template", HTMLLIElement);
+  readonly #value = find("entry-value", HTMLButtonElement, this.element);
+  readonly #seq = find("entry-seq", HTMLDataElement, this.element);
+  readonly #remove = find("entry-remove", HTMLButtonElement, this.element);
+  readonly #note = find("entry-note", HTMLElement, this.element);
+  readonly #events: RowEvents;
+  #entry: ReadonlyEntry;
+  #editor: HTMLFormElement | undefined;
+
+  constructor(entry: ReadonlyEntry, events: RowEvents) {
+    this.#entry = entry;
+    this.#events = events;
+    const { key } = entry;
+    this.element.dataset.key = key;
+    const name = find("entry-key", HTMLElement, this.element);
+    name.textContent = key;
+    name.title = key;
+    this.#remove.setAttribute("aria-label", `Remove ${key}`);
+    this.#remove.title = `Remove ${key}`;
+    this.#value.addEventListener("click", () => this.#openEditor());
+    this.#remove.addEventListener("click", () => void this.#tellFailure(this.#events.remove(key)));
+    this.#paint();
+  }
+
+  /** Shows another state of the same key. */
+  update(entry: ReadonlyEntry): void {
+    if (entry === this.#entry) return;
+    const isChanged = entry.seq !== this.#entry.seq;
+    this.#entry = entry;
+    this.#paint();
+    if (!isChanged) return;
+    this.#setNote("");
+    if (this.#editor) this.#setNote(`Changed meanwhile to: ${shorten(writeValue(entry.value))}`);
+  }
+
+  /** Draws the eye to a change, softly. */
+  flash(): void {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.element.animate(
+      { backgroundColor: ["var(--flash)", "transparent"] },
+      { duration: FLASH_MS, easing: "ease-out" },
+    );
+  }
+
+  /** Goes; if the keyboard's focus was inside, it moves on to `next`. */
+  leave(next: Element | null): void {
+    const hadFocus = this.element.contains(document.activeElement);
+    this.element.remove();
+    if (hadFocus) next?.querySelector<HTMLElement>(".entry-remove")?.focus();
+  }
+
+  #paint(): void {
+    const { key, value, seq } = this.#entry;
+    const text = writeValue(value);
+    const shown = shorten(text);
+    this.#value.textContent = shown;
+    this.#value.dataset.kind = typeof value === "string" ? "string" : "json";
+    this.#value.title = shown;
+    this.#value.setAttribute("aria-label", `Edit ${key}: ${shown}`);
+    this.#seq.value = String(seq);
+    this.#seq.textContent = formatNumber(seq);
+    this.#seq.title = `last written at seq ${formatNumber(seq)}`;
+  }
+
+  #openEditor(): void {
+    const editor = cloneTemplate("editor-template", HTMLFormElement);
+    const field = find("entry-editor-value", HTMLTextAreaElement, editor);
+    const { key } = this.#entry;
+    let basedOn = this.#entry.seq;
+    field.value = writeValue(this.#entry.value);
+    field.setAttribute("aria-label", `Value of ${key}`);
+
+    const save = async (): Promise<void> => {
+      const ending = await this.#tellFailure(this.#events.edit(key, readValue(field.value), basedOn));
+      // Whoever has seen what has changed meanwhile and saves once more, means it.
+      if (ending.result !== "acked") basedOn = this.#entry.seq;
+      else if (this.#editor === editor) this.#closeEditor();
+    };
+    editor.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void save();
+    });
+    find("entry-editor-cancel", HTMLButtonElement, editor).addEventListener("click", () => this.#closeEditor());
+    editor.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.#closeEditor();
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.target !== field) return;
+      event.preventDefault();
+      editor.requestSubmit();
+    });
+
+    this.#setNote("");
+    this.#editor = editor;
+    this.#value.hidden = true;
+    this.element.classList.add("is-edited");
+    this.#value.after(editor);
+    field.focus();
+    field.select();
+  }
+
+  #closeEditor(): void {
+    const hadFocus = this.#editor?.contains(document.activeElement);
+    this.#editor?.remove();
+    this.#editor = undefined;
+    this.#value.hidden = false;
+    this.element.classList.remove("is-edited");
+    this.#setNote("");
+    if (hadFocus) this.#value.focus();
+  }
+
+  async #tellFailure(ended: Promise<Ending>): Promise<Ending> {
+    this.element.ariaBusy = "true";
+    const ending = await ended;
+    this.element.ariaBusy = null;
+    this.#setNote(ending.result === "acked" ? "" : ending.words);
+    return ending;
+  }
+
+  #setNote(text: string): void {
+    this.#note.textContent = text;
+    this.#note.hidden = text === "";
+  }
+}
