@@ -1,0 +1,80 @@
+// What specs do with a tab that shows the board: read and write through `window.headwater`, and wait for what it shows.
+
+import { expect } from "@playwright/test";
+import type { BrowserContext, Page } from "@playwright/test";
+
+/** The part of the public API that specs use; they see the product from outside, so it is written down here again. */
+interface BoardReplica {
+  get(key: string): unknown;
+  list(options?: { prefix?: string }): { key: string; value: unknown; seq: number }[];
+  insert(key: string, value: unknown, options?: { ack?: unknown }): Promise<{ seq: number; replicas: number }>;
+  remove(key: string): Promise<{ seq: number; replicas: number }>;
+  caughtUp(options?: { atLeast?: number }): Promise<void>;
+  readonly status: ReplicaStatus;
+}
+
+export interface ReplicaStatus {
+  state: string;
+  epoch: string | null;
+  seq: number;
+  head: number;
+  lagMs: number;
+  inSync: boolean;
+  persisted: number | null;
+  pending: number;
+  lastError: string | null;
+}
+
+declare global {
+  interface Window {
+    headwater: { replica: BoardReplica };
+  }
+}
+
+/** Opens the board of a store in a new tab and waits until its replica can be read. */
+export async function openTab(context: BrowserContext, origin: string, store: string): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${origin}/?store=${store}`);
+  await replicaOf(page);
+  return page;
+}
+
+/** Waits until the page's replica can be read. */
+export async function replicaOf(page: Page): Promise<void> {
+  await page.waitForFunction(() => window.headwater?.replica !== undefined);
+}
+
+/** Everything that the tab's replica shows, by key. */
+export async function readAll(page: Page): Promise<Map<string, unknown>> {
+  const entries = await page.evaluate(() =>
+    window.headwater.replica.list().map(({ key, value }) => [key, value] as const),
+  );
+  return new Map(entries);
+}
+
+export async function insert(page: Page, key: string, value: unknown): Promise<{ seq: number; replicas: number }> {
+  return page.evaluate(([k, v]) => window.headwater.replica.insert(k as string, v), [key, value]);
+}
+
+export async function statusOf(page: Page): Promise<ReplicaStatus> {
+  return page.evaluate(() => window.headwater.replica.status);
+}
+
+/** Waits until the tab's replica shows the primary's state at `seq` or a later one. */
+export async function waitForSeq(page: Page, seq: number): Promise<void> {
+  await page.evaluate((atLeast) => window.headwater.replica.caughtUp({ atLeast }), seq);
+}
+
+/** Waits until the tab shows this value. */
+export async function waitForValue(page: Page, key: string, value: unknown): Promise<void> {
+  await page.waitForFunction(
+    ([k, text]) => JSON.stringify(window.headwater.replica.get(k as string)) === text,
+    [key, JSON.stringify(value)],
+  );
+}
+
+/** Waits until the tab's replica is in the in-sync set. */
+export async function waitForInSync(page: Page): Promise<void> {
+  await page.waitForFunction(() => window.headwater.replica.status.inSync);
+  expect(await statusOf(page)).toMatchObject({ state: "following", inSync: true });
+}
