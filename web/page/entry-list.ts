@@ -31,14 +31,14 @@ export class EntryList {
   #changed = new Set<string>();
   #unsubscribe = (): void => {};
 
-  constructor(replica: Replica, events: RowEvents) {
+  constructor(replica: Replica, events: Omit<RowEvents, "closed">) {
     this.#replica = replica;
-    this.#events = events;
+    this.#events = { ...events, closed: this.#paint };
     find("show-more", HTMLButtonElement).addEventListener("click", () => this.#showMore());
     const prefix = find("prefix", HTMLInputElement);
     prefix.addEventListener("input", () => this.#choose(prefix.value));
     // Whether an empty list means an empty store depends on the state.
-    replica.subscribeStatus(this.#paint);
+    replica.subscribeStatus(() => this.#rows.size === 0 && this.#paint());
     // Browsers keep what was typed across a reload.
     this.#choose(prefix.value);
   }
@@ -48,6 +48,8 @@ export class EntryList {
     this.#prefix = prefix;
     this.#windowEntries = WINDOW_ENTRIES;
     this.#changed.clear();
+    this.#rows.clear();
+    this.#list.replaceChildren();
     // Walking all of a large store for its count is for now only: from here on, the changes tell.
     this.#matching = this.#replica.list({ prefix }).length;
     this.#unsubscribe = this.#replica.subscribe({ prefix }, (changes) => this.#note(changes));
@@ -77,6 +79,10 @@ export class EntryList {
     const shown = new Set(entries.map(({ key }) => key));
     for (const [key, row] of this.#rows) {
       if (shown.has(key)) continue;
+      if (row.isEdited) {
+        if (!this.#replica.entry(key)) row.tellRemoved();
+        continue;
+      }
       this.#rows.delete(key);
       row.leave(row.element.nextElementSibling ?? row.element.previousElementSibling);
     }

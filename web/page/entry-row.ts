@@ -7,9 +7,11 @@ import { readValue, shorten, writeValue } from "./value-text.ts";
 
 /** What a row asks for. */
 export interface RowEvents {
-  /** Sets the value, if the entry is still as it was at `seq`. */
-  edit(key: string, value: ReadonlyJson, seq: number): Promise<Ending>;
+  /** Sets the value, if the entry is still as it was at `seq` (`null`: removed). */
+  edit(key: string, value: ReadonlyJson, seq: number | null): Promise<Ending>;
   remove(key: string): Promise<Ending>;
+  /** The person has left the editor. */
+  closed(): void;
 }
 
 const FLASH_MS = 1600;
@@ -22,6 +24,7 @@ export class EntryRow {
   readonly #note = find("entry-note", HTMLElement, this.element);
   readonly #events: RowEvents;
   #entry: ReadonlyEntry;
+  #isRemoved = false;
   #editor: HTMLFormElement | undefined;
 
   constructor(entry: ReadonlyEntry, events: RowEvents) {
@@ -39,15 +42,25 @@ export class EntryRow {
     this.#paint();
   }
 
+  /** Someone is writing in this row. It stays as long as they do, whatever becomes of the entry. */
+  get isEdited(): boolean {
+    return this.#editor !== undefined;
+  }
+
   /** Shows another state of the same key. */
   update(entry: ReadonlyEntry): void {
-    if (entry === this.#entry) return;
-    const isChanged = entry.seq !== this.#entry.seq;
+    if (entry === this.#entry && !this.#isRemoved) return;
     this.#entry = entry;
+    this.#isRemoved = false;
     this.#paint();
-    if (!isChanged) return;
-    this.#setNote("");
-    if (this.#editor) this.#setNote(`Changed meanwhile to: ${shorten(writeValue(entry.value))}`);
+    this.#setNote(this.#editor ? `Changed meanwhile to: ${shorten(writeValue(entry.value))}` : "");
+  }
+
+  /** Says to whom edits it that the entry has been removed. */
+  tellRemoved(): void {
+    if (this.#isRemoved) return;
+    this.#isRemoved = true;
+    this.#setNote("Removed meanwhile.");
   }
 
   /** Draws the eye to a change, softly. */
@@ -61,9 +74,11 @@ export class EntryRow {
 
   /** Goes; if the keyboard's focus was inside, it moves on to `next`. */
   leave(next: Element | null): void {
-    const hadFocus = this.element.contains(document.activeElement);
+    const focused = document.activeElement;
+    if (!this.element.contains(focused)) return this.element.remove();
     this.element.remove();
-    if (hadFocus) next?.querySelector<HTMLElement>(".entry-remove")?.focus();
+    // Whoever did not remove this entry must not find the finger on the removal of another.
+    next?.querySelector<HTMLElement>(focused === this.#remove ? ".entry-remove" : ".entry-value")?.focus();
   }
 
   #paint(): void {
@@ -83,14 +98,14 @@ export class EntryRow {
     const editor = cloneTemplate("editor-template", HTMLFormElement);
     const field = find("entry-editor-value", HTMLTextAreaElement, editor);
     const { key } = this.#entry;
-    let basedOn = this.#entry.seq;
+    let basedOn: number | null = this.#entry.seq;
     field.value = writeValue(this.#entry.value);
     field.setAttribute("aria-label", `Value of ${key}`);
 
     const save = async (): Promise<void> => {
       const ending = await this.#tellFailure(this.#events.edit(key, readValue(field.value), basedOn));
       // Whoever has seen what has changed meanwhile and saves once more, means it.
-      if (ending.result !== "acked") basedOn = this.#entry.seq;
+      if (ending.result !== "acked") basedOn = this.#isRemoved ? null : this.#entry.seq;
       else if (this.#editor === editor) this.#closeEditor();
     };
     editor.addEventListener("submit", (event) => {
@@ -122,6 +137,7 @@ export class EntryRow {
     this.element.classList.remove("is-edited");
     this.#setNote("");
     if (hadFocus) this.#value.focus();
+    this.#events.closed();
   }
 
   async #tellFailure(ended: Promise<Ending>): Promise<Ending> {

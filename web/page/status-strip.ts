@@ -25,6 +25,7 @@ export class StatusStrip {
   readonly #pending = find("status-pending", HTMLDataElement);
   readonly #epoch = find("status-epoch", HTMLElement);
   readonly #lastError = find("status-last-error", HTMLElement);
+  readonly #lastErrorLine = find("status-last-error-line", HTMLElement);
 
   follow(replica: Replica): void {
     const paint = oncePerFrame(() => this.#paint(replica.status));
@@ -38,7 +39,7 @@ export class StatusStrip {
     setText(this.#state, "failed");
     setText(this.#meaning, "The replica could not be opened. Reload to try again.");
     setText(this.#lastError, reason);
-    this.#lastError.hidden = false;
+    this.#lastErrorLine.hidden = false;
   }
 
   #paint({ state, inSync, seq, head, lagMs, persisted, pending, epoch, lastError }: ReplicaStatus): void {
@@ -50,13 +51,15 @@ export class StatusStrip {
     this.#inSync.dataset.good = String(inSync);
     showNumber(this.#seq, seq);
     showNumber(this.#head, head);
-    showNumber(this.#lag, lagMs, `${formatNumber(Math.round(lagMs))} ms`);
-    showNumber(this.#persisted, persisted, persisted === null ? "memory only" : formatNumber(persisted));
+    // Without a connection nobody here knows how far the primary has gone on.
+    if (state === "offline" || state === "joining") showNumber(this.#lag, null, "unknown");
+    else showNumber(this.#lag, lagMs, `${formatNumber(Math.round(lagMs))} ms`);
+    showNumber(this.#persisted, persisted, persisted === null ? "no" : formatNumber(persisted));
     showNumber(this.#pending, pending);
     this.#epoch.textContent = epoch?.slice(0, 8) ?? "none";
     this.#epoch.title = epoch ?? "";
     setText(this.#lastError, lastError ?? "");
-    this.#lastError.hidden = lastError === null;
+    this.#lastErrorLine.hidden = lastError === null;
   }
 }
 
