@@ -1,6 +1,6 @@
 // The public API of headwater for browsers, Node and edge runtimes. Nothing but the API is here.
 
-import { toKey, toStoreUrl } from "./door.ts";
+import { toPrefixes, toStoreUrl } from "./door.ts";
 import type { Durability, ReplicaSettings } from "./feed.ts";
 import type { WorkerFactory } from "./link.ts";
 import { PageReplica } from "./page-replica.ts";
@@ -44,7 +44,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const { url, token, durability = "relaxed", prefixes, worker = makeWorker } = options;
   const settings: ReplicaSettings = { url: toStoreUrl(url, location.href), durability };
   if (token !== undefined) settings.token = token;
-  if (prefixes) settings.prefixes = [...new Set(prefixes.map(toKey))].sort();
+  if (prefixes) settings.prefixes = toPrefixes(prefixes);
   return PageReplica.open(settings, worker);
 }
 

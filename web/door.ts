@@ -3,7 +3,9 @@
 
 import { checkBatch, encodeValue, readAck, readKey } from "../src/codec.ts";
 import type { Parsed } from "../src/codec.ts";
+import { utf8Length } from "../src/kv.ts";
 import type { Check, Json, Write } from "../src/kv.ts";
+import { PREFIXES_BYTES_MAX, PREFIXES_MAX } from "../src/limits.ts";
 import type { Ack, Batch } from "../src/protocol.ts";
 import { OperationFailedError } from "./errors.ts";
 import type { ReadonlyJson } from "./mirror.ts";
@@ -24,6 +26,20 @@ export type BatchOperation = { insert: { key: string; value: ReadonlyJson } } | 
 
 export function toKey(key: string): string {
   return accept(readKey(key));
+}
+
+/** Prefixes in the one order and number in which they name a replica. */
+export function toPrefixes(prefixes: readonly string[]): string[] {
+  const distinct = [...new Set(prefixes.map((prefix) => accept(readKey(prefix, "a prefix"))))].sort();
+  const bytes = distinct.reduce((sum, prefix) => sum + utf8Length(prefix), 0);
+  if (distinct.length > PREFIXES_MAX) refuse(`there are more than ${PREFIXES_MAX} prefixes (PREFIXES_MAX)`);
+  if (bytes > PREFIXES_BYTES_MAX)
+    refuse(`the prefixes have more than ${PREFIXES_BYTES_MAX} bytes (PREFIXES_BYTES_MAX)`);
+  return distinct;
+}
+
+function refuse(detail: string): never {
+  throw new OperationFailedError({ code: "too-large", applied: false, detail });
 }
 
 export function toJson(value: ReadonlyJson): Json {

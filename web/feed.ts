@@ -22,8 +22,6 @@ export interface ReplicaSettings {
 export interface Control {
   /** Attaches a page. Its feed begins with the whole state as soon as there is one to show. */
   open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened>;
-  /** Forgets a page; whatever is on its way to it is dropped. */
-  detach(clientId: string): void;
   /** A person looks at the page, so a connection that waits for its next attempt makes it now. */
   hurry(): void;
 }
@@ -33,8 +31,11 @@ export interface Opened {
   aliveLock: string | null;
 }
 
-/** One message from the page: what it asked for in one turn. */
-export type FromPage = Operation[];
+/**
+ * One message from the page: what it asked for in one turn, or its farewell. That is no call, because browsers throw a
+ * page out of their back-forward cache as soon as an answer comes from a SharedWorker.
+ */
+export type FromPage = Operation[] | "farewell";
 
 /** The state as a whole, in pages as `packPages` makes them. */
 export interface WholeState {

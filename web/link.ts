@@ -1,6 +1,6 @@
 // A page's connection to the worker of its replica: comlink for the few calls, a port of its own for everything else.
 
-import { releaseProxy, transfer, wrap } from "comlink";
+import { transfer, wrap } from "comlink";
 import type { Remote } from "comlink";
 import { withDeadline } from "./deadline.ts";
 import type { Control, FromPage, ReplicaSettings, ToPage } from "./feed.ts";
@@ -16,17 +16,17 @@ export interface LinkEvents {
 
 /** The worker's script may have to come over a slow network. */
 const OPEN_PATIENCE_MS = 15_000;
+/** For the worker to say farewell in its turn. */
+const FAREWELL_MS = 3000;
 
 export class Link {
   readonly #worker: SharedWorker | Worker;
   readonly #control: Remote<Control>;
-  readonly #clientId: string;
   readonly #feed: MessagePort;
   readonly #ended = new AbortController();
   readonly #events: LinkEvents;
 
   constructor(makeWorker: WorkerFactory, settings: ReplicaSettings, clientId: string, events: LinkEvents) {
-    this.#clientId = clientId;
     this.#events = events;
     this.#worker = makeWorker(workerName(settings));
     this.#control = wrap<Control>("port" in this.#worker ? this.#worker.port : this.#worker);
@@ -43,27 +43,23 @@ export class Link {
     );
   }
 
-  send(operations: FromPage): void {
-    this.#feed.postMessage(operations);
+  send(message: FromPage): void {
+    this.#feed.postMessage(message);
   }
 
   hurry(): void {
     void this.#control.hurry();
   }
 
-  /** Lets the worker go. A dedicated worker ends with it. */
+  /** Lets the worker go. A dedicated worker gets time to leave in good order, and ends. */
   close(): void {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort();
-    this.#feed.onmessage = null;
+    this.send("farewell");
     this.#feed.close();
-    const detached = Promise.resolve(this.#control.detach(this.#clientId));
-    withDeadline(detached, OPEN_PATIENCE_MS, "detach")
-      .catch(() => {})
-      .finally(() => {
-        this.#control[releaseProxy]();
-        if ("terminate" in this.#worker) this.#worker.terminate();
-      });
+    const worker = this.#worker;
+    if ("port" in worker) worker.port.close();
+    else setTimeout(() => worker.terminate(), FAREWELL_MS);
   }
 
   #lose(reason: Error): void {

@@ -34,6 +34,7 @@ export class Operations {
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
   #fresh: Operation[] = [];
+  readonly #idlers: (() => void)[] = [];
   #heardAt = 0;
   #isSecondChance = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -63,10 +64,17 @@ export class Operations {
     });
   }
 
+  /** Resolves when everything is answered or given up. */
+  idle(): Promise<void> {
+    if (this.#pending.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idlers.push(resolve));
+  }
+
   settle(settled: Settled): void {
     const pending = this.#pending.get(settled.id);
     if (!pending) return; // Asked twice, through two workers, and answered twice.
     this.#pending.delete(settled.id);
+    if (this.#pending.size === 0) this.#endIdle();
     switch (settled.type) {
       case "operation-ack":
       case "get-result":
@@ -89,6 +97,10 @@ export class Operations {
     this.#fresh = [];
     this.heard();
     this.#sendAll([...this.#pending.values()].map(({ operation }) => operation));
+  }
+
+  #endIdle(): void {
+    for (const resolve of this.#idlers.splice(0)) resolve();
   }
 
   #flush(): void {
@@ -115,6 +127,7 @@ export class Operations {
       const pending = [...this.#pending.values()];
       this.#pending.clear();
       for (const one of pending) one.reject(new OutcomeUnknownError());
+      this.#endIdle();
       this.#silent();
     }
   }

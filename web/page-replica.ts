@@ -192,7 +192,7 @@ export class PageReplica implements Replica {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    while (this.#operations.size > 0) await new Promise<void>((resolve) => setTimeout(resolve, 10));
+    await this.#operations.idle();
     this.#listening.abort();
     clearTimeout(this.#relinkTimer);
     this.#link?.close();

@@ -9,6 +9,7 @@
 
 import { openDB } from "idb";
 import type { DBSchema, IDBPDatabase, IDBPTransaction } from "idb";
+import { assert } from "../../src/assert.ts";
 import type { Entry } from "../../src/kv.ts";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
@@ -166,7 +167,7 @@ export class IdbStore {
 
   async #writeCheckpoint(secondaryId: string): Promise<void> {
     const image = this.#readImage();
-    if (!image) return;
+    assert(image !== undefined, "a checkpoint is of a state");
     const pages = packPages(image.entries);
     const { epoch, seq } = image;
     const checkpoint: Checkpoint = { secondaryId, epoch, seq, stamp: randomId() };

@@ -44,6 +44,7 @@ interface Feed {
 
 export class ReplicaHost {
   readonly #settings: ReplicaSettings;
+  readonly #deserted: () => void;
   readonly #socket: Socket;
   readonly #feeds = new Map<string, Feed>();
   readonly #ended = new AbortController();
@@ -62,13 +63,17 @@ export class ReplicaHost {
   #reportTimer: ReturnType<typeof setTimeout> | undefined;
   /** There is a state to show, or it has been waited for long enough. */
   #isReadable = false;
+  /** The visible state was sent by the primary, not only read from disk. */
+  #isFromPrimary = false;
   #refusals = 0;
   #storageError: string | null = null;
   #connectionError: string | null = null;
   #reported: SecondaryStatus | undefined;
 
-  constructor(settings: ReplicaSettings) {
+  /** `deserted` is called whenever the last page has gone. */
+  constructor(settings: ReplicaSettings, deserted: () => void) {
     this.#settings = settings;
+    this.#deserted = deserted;
     this.#socket = new Socket(settings.url, settings.token, {
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
@@ -91,21 +96,8 @@ export class ReplicaHost {
     this.#feeds.set(clientId, feed);
     if (!this.#machine) return; // The port keeps what comes until `#begin` listens to it.
     if (wasAlone) this.#turn({ type: "resume" });
-    this.#listen(feed);
+    this.#listen(clientId, feed);
     this.#flush();
-  }
-
-  detach(clientId: string): void {
-    const feed = this.#feeds.get(clientId);
-    if (!feed) return;
-    feed.port.close();
-    this.#feeds.delete(clientId);
-    // Nobody looks: do not keep writers waiting for a copy that may be frozen at any moment.
-    if (this.#machine && this.#feeds.size === 0) this.#turn({ type: "pause" });
-  }
-
-  get hasPages(): boolean {
-    return this.#feeds.size > 0;
   }
 
   hurry(): void {
@@ -188,9 +180,11 @@ export class ReplicaHost {
       const stored = await store.load();
       const state = VisibleState.fromStored(stored);
       if (stored.checkpoint) this.#secondaryId = stored.checkpoint.secondaryId;
+      // A state that this replica has only read, never been sent, says nothing about which history is the younger.
       const isDiskNewer =
-        state && state.epoch !== null && (state.epoch !== own.epoch ? own.epoch === null : state.seq > own.seq);
+        state && state.epoch !== null && (state.epoch === own.epoch ? state.seq > own.seq : !this.#isFromPrimary);
       if (isDiskNewer) this.#show(state);
+      else if (own.epoch === null) await store.clear();
       else await store.checkpoint(this.#secondaryId);
     } catch (error) {
       this.#storageError = `local storage cannot be used: ${String(error)}`;
@@ -227,6 +221,7 @@ export class ReplicaHost {
   #persisted(machine: Secondary): void {
     if (machine !== this.#machine) return;
     this.#refusals = 0;
+    this.#storageError = null;
     this.#turn({ type: "persisted" });
   }
 
@@ -252,7 +247,7 @@ export class ReplicaHost {
     else setTimeout(() => this.#becomeReadable(), FIRST_STATE_PATIENCE_MS);
     this.#turn({ type: "start", mode, epoch, seq });
     if (this.#feeds.size === 0) this.#turn({ type: "pause" });
-    if (isFirst) for (const feed of this.#feeds.values()) this.#listen(feed);
+    if (isFirst) for (const [clientId, feed] of this.#feeds) this.#listen(clientId, feed);
     this.#flush();
     this.#socket.start();
   }
@@ -297,6 +292,7 @@ export class ReplicaHost {
 
   #apply(step: Step): void {
     this.#state.apply(step, changesOf(step));
+    this.#isFromPrimary = true;
     this.#isReadable = true;
     const item: ToPage = { type: "step", step: this.#toLines(step) };
     for (const feed of this.#feeds.values()) {
@@ -366,10 +362,24 @@ export class ReplicaHost {
     this.#flush();
   }
 
-  #listen({ port }: Feed): void {
-    port.onmessage = ({ data }: MessageEvent<FromPage>) => {
-      this.#turn(...data.map((operation): SecondaryInput => ({ type: "operate", operation })));
+  #listen(clientId: string, feed: Feed): void {
+    feed.port.onmessage = ({ data }: MessageEvent<FromPage>) => {
+      if (data === "farewell") this.#detach(clientId, feed);
+      else this.#turn(...data.map((operation): SecondaryInput => ({ type: "operate", operation })));
     };
+    // Where browsers tell it, the end of a page that could not say farewell.
+    feed.port.addEventListener("close", () => this.#detach(clientId, feed));
+  }
+
+  /** Forgets a page, unless it has come back meanwhile over another port. */
+  #detach(clientId: string, feed: Feed): void {
+    if (this.#feeds.get(clientId) !== feed) return;
+    feed.port.close();
+    this.#feeds.delete(clientId);
+    if (this.#feeds.size > 0) return;
+    // Nobody looks: do not keep writers waiting for a copy that may be frozen at any moment.
+    this.#turn({ type: "pause" });
+    this.#deserted();
   }
 
   /** Shows a state that did not come about by steps. */

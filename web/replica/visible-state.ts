@@ -58,7 +58,7 @@ export class VisibleState {
 }
 
 /** The changes of a step, from its lines; undefined if they are not the lines of a snapshot. */
-export function readLines({ lines }: StepLines): Change[] | undefined {
+function readLines({ lines }: StepLines): Change[] | undefined {
   const changes: Change[] = [];
   for (const line of lines) {
     const message = decodeDownstream(line);

@@ -21,18 +21,15 @@ const control: Control = {
     host.attach(clientId, feed);
     return { aliveLock: await aliveLock };
   },
-  detach(clientId: string): void {
-    host?.detach(clientId);
-    clearTimeout(lingerTimer);
-    if (host && !host.hasPages) lingerTimer = setTimeout(stopHost, LINGER_MS);
-  },
   hurry(): void {
     host?.hurry();
   },
 };
 
 function startHost(settings: ReplicaSettings): ReplicaHost {
-  const fresh = new ReplicaHost(settings);
+  const fresh = new ReplicaHost(settings, () => {
+    lingerTimer = setTimeout(stopHost, LINGER_MS);
+  });
   // What the one before holds (lock, database) must be free first.
   void stopping.then(() => fresh.start());
   return fresh;
