@@ -18,7 +18,9 @@ const json = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.stringify(value))
 const seq = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 const name = fc.record({ clientId: fc.constantFrom("c1", "x:y", "~"), id: fc.integer({ min: 1, max: 1e9 }) });
 const ack = fc.oneof(fc.constantFrom("all" as const, "primary" as const), fc.nat(64));
-const header = fc.tuple(name, ack, fc.nat()).map(([own, ackOf, settled]) => ({ ...own, ack: ackOf, settled }));
+const header = fc
+  .tuple(name, ack, fc.nat(), fc.boolean())
+  .map(([own, ackOf, settled, repeat]) => ({ ...own, ack: ackOf, settled, repeat }));
 const write = fc.oneof(
   fc.record({ key, json }),
   key.map((one) => ({ key: one, removed: true as const })),

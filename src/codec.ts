@@ -17,7 +17,18 @@ import {
   VALUE_DEPTH_MAX,
 } from "./limits.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
-import type { Ack, Batch, Downstream, FailureCode, Join, Mode, Snapshot, Update, Upstream } from "./protocol.ts";
+import type {
+  Ack,
+  Batch,
+  Downstream,
+  FailureCode,
+  Insert,
+  Join,
+  Mode,
+  Snapshot,
+  Update,
+  Upstream,
+} from "./protocol.ts";
 
 /** What reading gives: the thing, or why it is refused. `detail` is a sentence for people and names the limit, if any. */
 export type Parsed<Value> = { ok: true; value: Value } | Refusal;
@@ -51,8 +62,8 @@ export function encodeUpstream(message: Upstream): string {
 }
 
 /** An update's JSON text, left open for what holds values. What is left out means the default. */
-function openUpdate({ type, clientId, id, ack, settled }: Update, more: object): string {
-  const stated = { ...(ack !== "all" && { ack }), ...(settled > 0 && { settled }) };
+function openUpdate({ type, clientId, id, ack, settled, repeat }: Update, more: object): string {
+  const stated = { ...(ack !== "all" && { ack }), ...(settled > 0 && { settled }), ...(repeat && { repeat }) };
   return JSON.stringify({ type, clientId, id, ...stated, ...more }).slice(0, -1);
 }
 
@@ -422,9 +433,14 @@ function toMode(value: JsonValue | undefined): Mode {
   return refuse('mode must be "durable", "memory" or "reader"');
 }
 
-function toHeader(fields: Fields): { clientId: string; id: number; ack: Ack; settled: number } {
-  const { ack, settled } = fields;
-  return { ...toOwnName(fields), ack: toAck(ack), settled: settled === undefined ? 0 : toSeq(settled, "settled") };
+function toHeader(fields: Fields): Omit<Insert, "type" | "clientId" | "key" | "json"> & { clientId: string } {
+  const { ack, settled, repeat } = fields;
+  return {
+    ...toOwnName(fields),
+    ack: toAck(ack),
+    settled: settled === undefined ? 0 : toSeq(settled, "settled"),
+    repeat: repeat === true,
+  };
 }
 
 const toOwnName = (fields: Fields): { clientId: string; id: number } => ({

@@ -5,7 +5,7 @@
 // `persist` names is durable before the host says `persisted`, and `now` (milliseconds) never runs backwards.
 
 import type { Json } from "./kv.ts";
-import type { Commit } from "./store.ts";
+import type { Commit, Compaction } from "./store.ts";
 import type { Downstream, Mode, Operation, Reply, Snapshot, Upstream } from "./protocol.ts";
 
 /** A connection between one peer and the primary, named by the host. An HTTP request is a short one. */
@@ -35,11 +35,15 @@ export type PrimaryInput =
   /** What the last `persist` named is not there and will not be. */
   | { type: "refused"; code: "storage-full" | "unavailable" }
   /** The time that `wake` asked for has come. */
-  | { type: "tick" };
+  | { type: "tick" }
+  /** It is time to give up what is kept for those who were away for too long. */
+  | { type: "compact" };
 
 export type PrimaryEffect =
   /** Write all of it in one transaction, then answer `persisted` or `refused`. One at a time. */
   | { type: "persist"; commit: Commit }
+  /** Give this up in one transaction. If that fails nothing is lost: the next compaction asks again. */
+  | { type: "compact"; compaction: Compaction }
   | { type: "send"; session: SessionId; message: Downstream<Json> }
   | { type: "close"; session: SessionId; code: number; reason: string }
   /** Keep this beside the socket, in place of what was kept before; undefined: the peer is no member any more. */

@@ -49,12 +49,15 @@ export class Group {
     const { clientId, id } = update;
     if (clientId === null) return this.#decide(update);
     const record = this.#openRecord(clientId);
-    if (id <= record.settled) return { id, code: "expired" };
+    if (id <= record.settled) return { id, code: "expired" }; // I3
+    // I4: whoever has settled something had a record; without it nobody knows whether this has happened before.
+    if (record.isNew && update.repeat && update.settled > 0) return { id, code: "expired" };
     const known = record.outcomes.get(id);
     if (known) return known;
     const outcome = this.#decide(update);
     record.outcomes.set(id, outcome);
     record.settling = Math.max(record.settling, update.settled);
+    record.isNew = false;
     record.isChanged = true;
     return outcome;
   }
@@ -70,9 +73,10 @@ export class Group {
   #openRecord(clientId: string): OpenRecord {
     let open = this.#clients.get(clientId);
     if (!open) {
-      const { settled, outcomes } = this.#store.readClient(clientId) ?? { settled: 0, outcomes: [] };
+      const kept = this.#store.readClient(clientId);
+      const { settled, outcomes } = kept ?? { settled: 0, outcomes: [] };
       const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]));
-      open = { settled, settling: settled, outcomes: byId, isChanged: false };
+      open = { settled, settling: settled, outcomes: byId, isNew: !kept, isChanged: false };
       this.#clients.set(clientId, open);
     }
     return open;
@@ -130,6 +134,7 @@ interface OpenRecord {
   /** What `settled` becomes with this group; until then the group itself still answers repeats. */
   settling: number;
   outcomes: Map<number, OutcomeRecord>;
+  isNew: boolean;
   isChanged: boolean;
 }
 

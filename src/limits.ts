@@ -35,6 +35,12 @@ export const OPERATIONS_SENT_MAX = 1000;
 export const OPERATIONS_PENDING_MAX = 100_000;
 /** Outcomes kept per client. A client that has more than this un-settled cannot repeat the oldest. */
 export const OUTCOMES_PER_CLIENT_MAX = 2000;
+/** For so long after its last update a client may repeat what it has not settled; then its record is dropped. */
+export const CLIENT_LEASE_MS = 24 * 60 * 60 * 1000;
+/** Tombstones that a compaction leaves: a secondary that has missed more removals than these is bootstrapped. */
+export const TOMBSTONES_KEPT = 10_000;
+/** How often a store that was written to is compacted. */
+export const COMPACT_EVERY_MS = 6 * 60 * 60 * 1000;
 /** Members of the in-sync set. */
 export const IN_SYNC_MAX = 64;
 /** Sockets per store. */

@@ -108,9 +108,11 @@ export class Outbox {
     for (const [name, pending] of this.#waiting) {
       if (this.#sent.size >= OPERATIONS_SENT_MAX) return;
       this.#waiting.delete(name);
+      const { operation } = pending;
+      const isRepeat = operation.type !== "get" && pending.firstSentAt !== undefined;
       pending.firstSentAt ??= now;
       this.#sent.set(name, pending);
-      this.#emit({ type: "send", message: pending.operation });
+      this.#emit({ type: "send", message: isRepeat ? { ...operation, repeat: true } : operation });
     }
   }
 

@@ -44,12 +44,13 @@ class Rig {
   #carryOut(effect: PrimaryEffect): void {
     if (effect.type === "wake") this.wakeAt = effect.at;
     if (effect.type === "close") this.closed.push(effect);
+    if (effect.type === "compact") this.store.compact(effect.compaction);
     if (effect.type === "remember") this.memos.set(effect.session, effect.memo);
     if (effect.type === "send")
       this.#mail.set(effect.session, [...(this.#mail.get(effect.session) ?? []), effect.message]);
     if (effect.type !== "persist" || this.disk === "hangs") return;
     if (this.disk === "refuses") return this.feed({ type: "refused", code: "unavailable" });
-    this.store.apply(effect.commit);
+    this.store.apply(effect.commit, this.now);
     this.feed({ type: "persisted" });
   }
 
@@ -118,6 +119,7 @@ const insert = (id: number, key: string, ack: Ack = "all", more: Partial<Insert>
   id,
   ack,
   settled: 0,
+  repeat: false,
   key,
   json: `${id}`,
   ...more,
@@ -128,6 +130,7 @@ const remove = (id: number, key: string): Remove => ({
   id,
   ack: "all",
   settled: 0,
+  repeat: false,
   key,
 });
 const batch = (id: number, more: Partial<Batch>): Batch => ({
@@ -136,6 +139,7 @@ const batch = (id: number, more: Partial<Batch>): Batch => ({
   id,
   ack: "all",
   settled: 0,
+  repeat: false,
   writes: [],
   checks: [],
   ...more,
@@ -235,11 +239,14 @@ describe("A. answers", () => {
     one.disk = "obeys";
     one.send(1, insert(1, "a"));
     expect(one.read(1)).toEqual([]);
-    one.store.apply({
-      seq: 1,
-      changes: [{ key: "a", value: "1", seq: 1 }],
-      clients: new Map([["c", { settled: 0, outcomes: [{ id: 1, seq: 1 }] }]]),
-    });
+    one.store.apply(
+      {
+        seq: 1,
+        changes: [{ key: "a", value: "1", seq: 1 }],
+        clients: new Map([["c", { settled: 0, outcomes: [{ id: 1, seq: 1 }] }]]),
+      },
+      0,
+    );
     one.feed({ type: "persisted" });
     expect(one.read(1)).toEqual([acked(1, 1)]);
     expect(one.store.head).toBe(1);
@@ -300,7 +307,7 @@ describe("O. order", () => {
       ],
       clients: new Map(),
     };
-    one.store.apply(first);
+    one.store.apply(first, 0);
     one.disk = "obeys";
     one.feed({ type: "persisted" });
     expect(one.read(2)).toMatchObject([
@@ -373,6 +380,50 @@ describe("I. idempotency", () => {
     one.read(1);
     one.send(1, insert(2, "a"));
     expect(one.read(1)).toMatchObject([{ code: "expired" }]);
+  });
+});
+
+describe("I4, C3 compaction", () => {
+  test("I4 a client's record is kept for its lease; a repeat after that is expired, a new update is not", () => {
+    const one = rig({ clientLeaseMs: 1000 });
+    one.send(1, insert(1, "a"), insert(2, "a", "all", { settled: 1 }));
+    one.read(1);
+    one.pass(999);
+    one.feed({ type: "compact" });
+    one.send(1, insert(2, "a", "all", { settled: 1, repeat: true }));
+    expect(one.read(1)).toEqual([acked(2, 2)]);
+    one.pass(2);
+    one.feed({ type: "compact" });
+    one.send(1, insert(2, "a", "all", { settled: 1, repeat: true }));
+    const [expired] = one.read(1);
+    expect(expired).toMatchObject({ code: "expired" });
+    expect(expired).not.toHaveProperty("applied");
+    one.send(1, insert(3, "a", "all", { settled: 2 }));
+    expect(one.read(1)).toEqual([acked(3, 3)]);
+  });
+
+  test("C3 a compaction leaves the newest tombstones and raises floor to the last that it gave up", () => {
+    const one = rig({ tombstonesKept: 1 });
+    for (let id = 1; id <= 3; id++) one.send(1, insert(id, `k${id}`));
+    for (let id = 4; id <= 6; id++) one.send(1, remove(id, `k${id - 3}`));
+    one.feed({ type: "compact" });
+    expect(one.store.floor).toBe(5);
+    expect(one.store.head).toBe(6);
+    expect(one.store.readChanges(5, 0).changes).toEqual([{ key: "k3", removed: true, seq: 6 }]);
+  });
+
+  test("C3 whoever has acked beyond floor goes on; whoever stands below it is closed and bootstrapped", () => {
+    const one = rig({ tombstonesKept: 0, window: { bytes: 1_000_000, frames: 1 } });
+    one.follow(2);
+    one.follow(3);
+    one.send(1, insert(1, "a"), remove(2, "a"));
+    one.send(2, { type: "snapshot-ack", seq: 2 });
+    one.feed({ type: "compact" });
+    expect(one.closed).toMatchObject([{ session: 3, code: CLOSE.tooFarBehind }]);
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    one.connect(4);
+    one.send(4, join(4, { secondaryId: "s3", epoch: "e1", since: 0 }));
+    expect(one.read(4)).toMatchObject([{ reset: true }, { prev: 0, seq: 2, changes: [] }]);
   });
 });
 

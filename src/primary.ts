@@ -7,11 +7,18 @@ import type { Member } from "./arbiter.ts";
 import { unreachable } from "./assert.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts";
 import type { Json } from "./kv.ts";
-import { LAG_LIMIT_MS, RESEND_MS, WINDOW_BYTES_MAX, WINDOW_FRAMES_MAX } from "./limits.ts";
+import {
+  CLIENT_LEASE_MS,
+  LAG_LIMIT_MS,
+  RESEND_MS,
+  TOMBSTONES_KEPT,
+  WINDOW_BYTES_MAX,
+  WINDOW_FRAMES_MAX,
+} from "./limits.ts";
 import { CLOSE } from "./protocol.ts";
 import type { Downstream, Get, Join, MemberState, Mode, PartAck, SnapshotAck, Upstream } from "./protocol.ts";
 import { Replicator } from "./replicator.ts";
-import type { LiveCommit, Window } from "./replicator.ts";
+import type { LiveCommit, Start, Window } from "./replicator.ts";
 import type { PrimaryStore } from "./store.ts";
 import { Updates } from "./updates.ts";
 
@@ -22,12 +29,18 @@ export interface PrimarySettings {
   isLossy: boolean;
   /** What may be un-acked per secondary. */
   window: Window;
+  /** How many tombstones a compaction leaves. */
+  tombstonesKept: number;
+  /** How long a client's record is kept after its last update. */
+  clientLeaseMs: number;
 }
 
 export const PRIMARY_DEFAULTS: PrimarySettings = {
   lagLimitMs: LAG_LIMIT_MS,
   isLossy: false,
   window: { bytes: WINDOW_BYTES_MAX, frames: WINDOW_FRAMES_MAX },
+  tombstonesKept: TOMBSTONES_KEPT,
+  clientLeaseMs: CLIENT_LEASE_MS,
 };
 
 export interface MemberStatus {
@@ -115,6 +128,8 @@ export class Primary {
         return this.#updates.refused(input.code, now);
       case "tick":
         return this.#tick(now);
+      case "compact":
+        return this.#compact(now);
       default:
         return unreachable(input);
     }
@@ -151,37 +166,36 @@ export class Primary {
     const older = this.#arbiter.memberNamed(secondaryId);
     if (older && older.session !== session)
       this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
-    const who = { session, secondaryId, mode, wasInSync: false };
-    const isContinued = epoch === this.#store.epoch && since >= this.#store.floor && since <= this.#store.head;
-    this.#admit(who, prefixes, isContinued ? since : undefined, now);
+    const { epoch: own, head, floor } = this.#store;
+    const reset = epoch !== own || since < floor || since > head;
+    this.#send(session, { type: "joined-secondary", epoch: own, head, reset });
+    // M1: a bootstrap is the walk from nothing, which needs no tombstones but those that come while it lasts.
+    const start = { since: reset ? 0 : since, tombstonesAfter: reset ? head : 0, isStepOpen: true };
+    this.#addMember({ session, secondaryId, mode }, prefixes, start, false, now);
   }
 
   /** Takes a member in again that this primary served before it lost its memory. */
   #restore(session: SessionId, memo: Memo, now: number): void {
     const { secondaryId, mode, prefixes, acked, inSync } = memo;
-    const who = { session, secondaryId, mode, wasInSync: inSync };
-    if (acked === null || acked < this.#store.floor || acked > this.#store.head)
-      return this.#admit(who, prefixes, undefined, now);
+    if (acked === null || acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
     const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
-    this.#addMember(who, new Replicator(prefixes, start, this.#settings.window), now);
+    this.#addMember({ session, secondaryId, mode }, prefixes, start, inSync, now);
   }
 
-  /** Answers a Join: from `since` by catch-up, or from nothing by bootstrap. */
-  #admit(who: Who, prefixes: readonly string[] | undefined, since: number | undefined, now: number): void {
-    const { head, epoch } = this.#store;
-    const reset = since === undefined;
-    const start = { since: since ?? 0, tombstonesAfter: reset ? head : 0, isStepOpen: true };
-    this.#send(who.session, { type: "joined-secondary", epoch, head, reset });
-    this.#addMember(who, new Replicator(prefixes, start, this.#settings.window), now);
-  }
-
-  #addMember({ session, secondaryId, mode, wasInSync }: Who, replicator: Replicator, now: number): void {
-    const member: Member = { session, secondaryId, mode, replicator, state: "catching-up" };
+  #addMember(
+    who: Pick<Member, "session" | "secondaryId" | "mode">,
+    prefixes: readonly string[] | undefined,
+    start: Start,
+    wasInSync: boolean,
+    now: number,
+  ): void {
+    const replicator = new Replicator(prefixes, start, this.#settings.window);
+    const member: Member = { ...who, replicator, state: "catching-up" };
     this.#arbiter.add(member);
     this.#pump(member, now);
     this.#arbiter.review(member, this.#store.head);
     const isInSync = member.state === "in-sync";
-    if (isInSync !== wasInSync) this.#send(session, { type: "membership", inSync: isInSync });
+    if (isInSync !== wasInSync) this.#send(who.session, { type: "membership", inSync: isInSync });
     this.#remember(member);
   }
 
@@ -204,19 +218,15 @@ export class Primary {
   #resend(session: SessionId, since: number, now: number): void {
     const member = this.#arbiter.memberOf(session);
     if (!member) return;
-    if (since < this.#store.floor) {
-      const { secondaryId, mode, state, replicator } = member;
-      this.#arbiter.remove(session);
-      return this.#admit(
-        { session, secondaryId, mode, wasInSync: state === "in-sync" },
-        replicator.prefixes,
-        undefined,
-        now,
-      );
-    }
+    if (since < this.#store.floor) return this.#sendAway(session);
     if (!member.replicator.rewind(since))
       return this.#close(session, CLOSE.badMessage, "asked for a seq that was never sent");
     this.#pump(member, now);
+  }
+
+  /** What it misses is not known any more: it comes back with a new Join and is bootstrapped. */
+  #sendAway(session: SessionId): void {
+    this.#close(session, CLOSE.tooFarBehind, "what this secondary misses is not kept any more");
   }
 
   /** Admits a member that has caught up; true if its state changed. */
@@ -267,6 +277,20 @@ export class Primary {
   }
 
   // --- time
+
+  /**
+   * C3: gives up old tombstones and the records of clients that are long gone. A member whose walk has not come as far
+   * as the new floor cannot go on: what it misses is not known any more.
+   */
+  #compact(now: number): void {
+    if (this.#updates.isInFlight) return; // It may be about to write a record that would be dropped; the next time will do.
+    const { tombstonesKept, clientLeaseMs } = this.#settings;
+    const floor = this.#store.floorToKeep(tombstonesKept);
+    this.#emit({ type: "compact", compaction: { floor, clientsBefore: now - clientLeaseMs } });
+    for (const member of [...this.#arbiter.members]) {
+      if (!member.replicator.canContinueFrom(floor)) this.#sendAway(member.session);
+    }
+  }
 
   #tick(now: number): void {
     this.#wakeAt = undefined; // The host's timer is spent.
@@ -320,5 +344,3 @@ export class Primary {
     this.#leave(session);
   }
 }
-
-type Who = Pick<Member, "session" | "secondaryId" | "mode"> & { wasInSync: boolean };

@@ -46,6 +46,8 @@ interface UpdateHeader extends OperationName {
   ack: Ack;
   /** The client has the answers to all its ids up to this one: their outcomes may be forgotten. */
   settled: number;
+  /** It was sent before, and what became of it then is not known to the client. */
+  repeat: boolean;
 }
 
 export interface Insert extends UpdateHeader {
@@ -112,7 +114,7 @@ export interface Resend {
 
 export type Upstream = Join | Leave | SnapshotAck | PartAck | Resend | Operation;
 
-/** The answer to Join, and the announcement of a bootstrap that was not asked for. */
+/** The answer to Join. */
 export interface JoinedSecondary {
   type: "joined-secondary";
   epoch: string;
@@ -177,6 +179,7 @@ export type Downstream<Value = JsonValue> = JoinedSecondary | Snapshot<Value> | 
 export const CLOSE = {
   badMessage: 4400,
   superseded: 4409,
+  tooFarBehind: 4410,
   overloaded: 4429,
 } as const;
 

@@ -167,6 +167,11 @@ export class Replicator {
     return true;
   }
 
+  /** Whether nothing that this secondary may still need is lost with the tombstones up to `floor`. */
+  canContinueFrom(floor: number): boolean {
+    return (this.#owesNothing ? this.#covered : this.#received) >= floor;
+  }
+
   /** Where to begin again when what is un-acked may be lost: the secondary stands here or further. */
   get resendFrom(): number {
     return this.#received;

@@ -89,6 +89,7 @@ const insert = (id: number, key = "a"): Insert => ({
   id,
   ack: "all",
   settled: 0,
+  repeat: false,
   key,
   json: "1",
 });

@@ -4,8 +4,7 @@
 //                                    +------ disconnect ------+
 //                                    v                        |
 //   start --> offline --connect--> joining --joined--> catching-up --step up to head--> following
-//                ^                                            ^                             |
-//                |                                            +---- bootstrap announced ----+
+//                ^
 //                +--resume-- paused <--pause-- (any)
 //
 // A snapshot's way: receive -> (aside until its step is whole) -> apply, at once -> persist -> SnapshotAck.
@@ -166,9 +165,7 @@ export class Secondary {
   }
 
   #joined({ epoch, head, reset }: JoinedSecondary, now: number): void {
-    const isAsked = this.#joinSentAt !== undefined;
-    // Void: the answer to a Join from before a pause, and an answer that comes twice and is older than what is visible.
-    if (!isAsked && (!this.#membership || (epoch === this.#epoch && head < this.#seq))) return;
+    if (this.#joinSentAt === undefined) return; // It answers a Join from before a pause, or has come twice.
     if (!reset && epoch !== this.#epoch) return this.#reconnect("the primary continues a history that is not ours");
     this.#joinSentAt = undefined;
     this.#aside = undefined;

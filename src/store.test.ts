@@ -51,11 +51,14 @@ test("C1 a walk by seq in parts gives every key's latest state once, and never s
       const store = new MemoryStore("e", { changes, bytes: 1_000_000 });
       batches.forEach((keys, index) => {
         const seq = index + 1;
-        store.apply({
-          seq,
-          changes: keys.map((one) => ({ key: `k${one}`, value: `${seq}`, seq })),
-          clients: new Map(),
-        });
+        store.apply(
+          {
+            seq,
+            changes: keys.map((one) => ({ key: `k${one}`, value: `${seq}`, seq })),
+            clients: new Map(),
+          },
+          0,
+        );
       });
       const seen = new Map<string, number>();
       let since = 0;
@@ -79,7 +82,7 @@ test("C1 a walk by seq in parts gives every key's latest state once, and never s
 test("a list stops at its limit and says that there is more", () => {
   const store = new MemoryStore("e");
   const changes = ["b", "a", "c"].map((name) => ({ key: name, value: "1", seq: 1 }));
-  store.apply({ seq: 1, changes, clients: new Map() });
+  store.apply({ seq: 1, changes, clients: new Map() }, 0);
   expect(store.list({}, 2)).toMatchObject({ entries: [{ key: "a" }, { key: "b" }], hasMore: true });
   expect(store.list({}, 2, true)).toMatchObject({ entries: [{ key: "c" }, { key: "b" }], hasMore: true });
   expect(store.list({ start: "b" }, 2)).toMatchObject({ entries: [{ key: "b" }, { key: "c" }], hasMore: false });

@@ -49,6 +49,16 @@ export interface PrimaryStore {
   /** What changed after `since`; tombstones only where their seq is above `tombstonesAfter`. */
   readChanges(since: number, tombstonesAfter: number): ChangesPage;
   readClient(clientId: string): ClientRecord | undefined;
+  /** The floor that leaves this many tombstones above it; the present floor if there are not more. */
+  floorToKeep(tombstones: number): number;
+}
+
+/** What a compaction gives up. */
+export interface Compaction {
+  /** Tombstones up to here; from now on nothing older can be continued from. */
+  floor: number;
+  /** Records of clients that were last written before this time. */
+  clientsBefore: number;
 }
 
 /** When a page of changes is full. */
@@ -180,7 +190,7 @@ export class MemoryStore implements PrimaryStore {
   readonly #entries = new OrderedMap<Entry<Json>>();
   // A key that is written again is taken out and put back, so that iteration is by seq.
   readonly #changes = new Map<string, Change<Json>>();
-  readonly #clients = new Map<string, ClientRecord>();
+  readonly #clients = new Map<string, { record: ClientRecord; touchedAt: number }>();
   readonly #limit: PageLimit;
 
   constructor(epoch: string, limit = PART_LIMIT) {
@@ -201,10 +211,24 @@ export class MemoryStore implements PrimaryStore {
   }
 
   readClient(clientId: string): ClientRecord | undefined {
-    return this.#clients.get(clientId);
+    return this.#clients.get(clientId)?.record;
   }
 
-  apply(commit: Commit): void {
+  floorToKeep(tombstones: number): number {
+    const removed = [...this.#changes.values()].filter((change) => "removed" in change);
+    return removed.at(-tombstones - 1)?.seq ?? this.floor;
+  }
+
+  compact({ floor, clientsBefore }: Compaction): void {
+    for (const change of this.#changes.values()) {
+      if ("removed" in change && change.seq <= floor) this.#changes.delete(change.key);
+    }
+    for (const [clientId, { touchedAt }] of this.#clients)
+      if (touchedAt < clientsBefore) this.#clients.delete(clientId);
+    this.floor = Math.max(this.floor, floor);
+  }
+
+  apply(commit: Commit, now: number): void {
     assert(commit.seq >= this.head, "a commit never lowers head");
     for (const change of commit.changes) {
       this.#changes.delete(change.key);
@@ -212,7 +236,7 @@ export class MemoryStore implements PrimaryStore {
       if ("value" in change) this.#entries.set(change.key, change);
       else this.#entries.delete(change.key);
     }
-    for (const [clientId, record] of commit.clients) this.#clients.set(clientId, record);
+    for (const [clientId, record] of commit.clients) this.#clients.set(clientId, { record, touchedAt: now });
     this.head = commit.seq;
   }
 

@@ -80,6 +80,11 @@ export class Updates {
     return this.#queue.length + (this.#flight?.decided.length ?? 0) + this.#waiting.length + this.#others.length;
   }
 
+  /** Whether a commit is on its way to the disk. */
+  get isInFlight(): boolean {
+    return this.#flight !== undefined;
+  }
+
   /** When the next deadline or retry is due; Infinity if nothing is on its way. */
   get nextWakeAt(): number {
     const unanswered = this.#flight?.decided.find(({ pending }) => !pending.isAnswered)?.pending;

@@ -16,7 +16,7 @@ type Answer = OperationAck | GetResult;
 /** An operation without its name, which is given when it is submitted. */
 export type Request = Operation extends infer Kind
   ? Kind extends Operation
-    ? Omit<Kind, "clientId" | "id" | "settled">
+    ? Omit<Kind, "clientId" | "id" | "settled" | "repeat">
     : never
   : never;
 
@@ -55,7 +55,8 @@ export class Operations {
     const id = this.#nextId;
     this.#nextId += 1;
     const name = { clientId: this.#clientId, id };
-    const operation: Operation = request.type === "get" ? { ...request, ...name } : { ...request, ...name, settled: 0 };
+    const operation: Operation =
+      request.type === "get" ? { ...request, ...name } : { ...request, ...name, settled: 0, repeat: false };
     return new Promise((resolve, reject) => {
       if (this.#pending.size === 0) this.heard();
       this.#pending.set(id, { operation, resolve, reject });
@@ -96,7 +97,9 @@ export class Operations {
   askAgain(): void {
     this.#fresh = [];
     this.heard();
-    this.#sendAll([...this.#pending.values()].map(({ operation }) => operation));
+    const operations = [...this.#pending.values()].map(({ operation }) => operation);
+    for (const operation of operations) if (operation.type !== "get") operation.repeat = true;
+    this.#sendAll(operations);
   }
 
   #endIdle(): void {

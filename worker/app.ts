@@ -217,14 +217,15 @@ async function postBatch(c: RequestContext): Promise<Response> {
   return update(c, { type: "batch", ...header, ...batch });
 }
 
-type UpdateHeader = Pick<Update, "clientId" | "id" | "ack" | "settled">;
+type UpdateHeader = Pick<Update, "clientId" | "id" | "ack" | "settled" | "repeat">;
 
 function headerOf(c: RequestContext): UpdateHeader {
   const ack = demand(readAck(c.req.query("ack")));
   const name = c.req.header("Idempotency-Key");
   // Whoever gives no name cannot ask again, so no outcome is kept.
   const { clientId, id } = name === undefined ? { clientId: null, id: 1 } : demand(readIdempotencyKey(name));
-  return { clientId, id, ack, settled: 0 };
+  // HTTP says neither what is settled nor what was asked before: a name that is not known any more is a new one.
+  return { clientId, id, ack, settled: 0, repeat: false };
 }
 
 const preconditionOf = (c: RequestContext): number | null | undefined =>

@@ -1,4 +1,4 @@
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import type { Entry, Json } from "../src/kv.ts";
@@ -26,7 +26,7 @@ function newPrimary(): { primary: Stub; object: DurableObjectStub<Primary> } {
   return { primary: object, object };
 }
 
-const anonymous = { clientId: null, id: 1, ack: "all", settled: 0 } as const;
+const anonymous = { clientId: null, id: 1, ack: "all", settled: 0, repeat: false } as const;
 const insertOf = (key: string, json = "1"): Update => ({ type: "insert", ...anonymous, key, json });
 const fill = (count: number): Update => ({
   type: "batch",
@@ -263,20 +263,35 @@ describe("a primary that has slept", () => {
     peer.close();
   });
 
-  it("finishes a bootstrap that it had begun before", async () => {
+  it("M6: sends a member away that had acked nothing yet, and bootstraps it when it joins again", async () => {
     const { primary, object } = newPrimary();
     await primary.operate(fill(10));
     const peer = await Peer.connect(primary);
     peer.join("peer");
     await peer.expect("joined-secondary");
-    await peer.expect("snapshot");
     await evictDurableObject(object);
     await primary.status();
-    expect(await peer.expect("joined-secondary")).toMatchObject({ reset: true });
-    expect((await peer.expect("snapshot")).changes).toHaveLength(10);
-    peer.ack(1);
-    expect(await peer.expect("membership")).toMatchObject({ inSync: true });
-    peer.close();
+    expect(await peer.closed).toMatchObject({ code: CLOSE.tooFarBehind });
+    const again = await Peer.connect(primary);
+    again.join("peer");
+    expect(await again.expect("joined-secondary")).toMatchObject({ reset: true });
+    expect((await again.expect("snapshot")).changes).toHaveLength(10);
+    again.close();
+  });
+
+  it("C3 I4: is compacted by its alarm, which rests when nothing is left to drop", async () => {
+    const { primary, object } = newPrimary();
+    await primary.operate({ ...insertOf("a"), clientId: "ann", id: 1 });
+    const rowsOf = (table: string): Promise<number> =>
+      runInDurableObject(object, (_, { storage }) => storage.sql.exec(`SELECT 1 FROM ${table}`).toArray().length);
+    expect(await runDurableObjectAlarm(object)).toBe(true);
+    expect(await rowsOf("clients")).toBe(1);
+    await runInDurableObject(object, (_, { storage }) => void storage.sql.exec("UPDATE clients SET touched_at = 0"));
+    expect(await runDurableObjectAlarm(object)).toBe(true);
+    expect(await rowsOf("clients")).toBe(0);
+    expect(await runDurableObjectAlarm(object)).toBe(false);
+    await primary.operate({ ...insertOf("b"), clientId: "ben", id: 1 });
+    expect(await runDurableObjectAlarm(object)).toBe(true);
   });
 
   it("keeps no timer while nothing is in flight", async () => {

@@ -9,12 +9,12 @@ import { unreachable } from "../src/assert.ts";
 import { encodeDownstream, readInteger } from "../src/codec.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "../src/effects.ts";
 import type { Entry, Json, Range } from "../src/kv.ts";
-import { LAG_LIMIT_MS, LAG_LIMIT_MS_MAX, LAG_LIMIT_MS_MIN, SOCKETS_MAX } from "../src/limits.ts";
+import { COMPACT_EVERY_MS, LAG_LIMIT_MS, LAG_LIMIT_MS_MAX, LAG_LIMIT_MS_MIN, SOCKETS_MAX } from "../src/limits.ts";
 import { PRIMARY_DEFAULTS, Primary as PrimaryMachine } from "../src/primary.ts";
 import type { MemberStatus } from "../src/primary.ts";
 import { CLOSE, PROTOCOL_VERSION, SUBPROTOCOL } from "../src/protocol.ts";
 import type { Downstream, Join, MemberState, Outcome, Update } from "../src/protocol.ts";
-import type { Commit, ListPage } from "../src/store.ts";
+import type { Commit, Compaction, ListPage } from "../src/store.ts";
 import { logFailure } from "./log.ts";
 import { problem } from "./problem.ts";
 import { RequestSession, SocketSession } from "./sessions.ts";
@@ -78,6 +78,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   #refusal: "storage-full" | "unavailable" | undefined;
   readonly #operations: Record<string, number> = {};
   #rowsWritten = 0;
+  /** Whether the next compaction is known to be due; a row is written to set an alarm, so it is set once. */
+  #hasAlarm = false;
 
   constructor(ctx: DurableObjectState, env: PrimarySettingsEnv) {
     super(ctx, env);
@@ -300,6 +302,9 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     switch (effect.type) {
       case "persist":
         return this.#persist(effect.commit, now);
+      case "compact":
+        this.#compactStore(effect.compaction);
+        return undefined;
       case "send":
         this.#count(effect.message);
         this.#parcelFor(effect.session).messages.push(effect.message);
@@ -321,6 +326,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   #persist(commit: Commit, now: number): PrimaryInput {
     try {
       this.#rowsWritten += this.#store.apply(commit, now);
+      void this.#setAlarm();
       this.#refusal = undefined;
       return { type: "persisted" };
     } catch (error) {
@@ -329,6 +335,14 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       if (this.#refusal !== code) logFailure(`commit-refused: ${code}`, error);
       this.#refusal = code;
       return { type: "refused", code };
+    }
+  }
+
+  #compactStore(compaction: Compaction): void {
+    try {
+      this.#store.compact(compaction);
+    } catch (error) {
+      logFailure("compaction-refused", error);
     }
   }
 
@@ -378,6 +392,25 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   // --- time
+
+  /** The platform's alarm outlives the memory: it brings the next compaction, for as long as there is something to drop. */
+  override async alarm(): Promise<void> {
+    await this.#give({ type: "compact" });
+    this.#hasAlarm = false;
+    if (this.#store.hasClients()) await this.#setAlarm();
+  }
+
+  async #setAlarm(): Promise<void> {
+    if (this.#hasAlarm) return;
+    this.#hasAlarm = true;
+    try {
+      const isSet = (await this.ctx.storage.getAlarm()) !== null;
+      if (!isSet) await this.ctx.storage.setAlarm(this.#now() + COMPACT_EVERY_MS);
+    } catch (error) {
+      this.#hasAlarm = false; // The next commit tries again.
+      logFailure("alarm-refused", error);
+    }
+  }
 
   /** Keeps one timer for the time asked for, and none while nothing is in flight: a timer keeps the object awake. */
   #setTimer(): void {

@@ -105,7 +105,7 @@ describe("a store on SQLite", () => {
         const memory = new MemoryStore(sql.epoch);
         for (const commit of toCommits(drawn)) {
           sql.apply(commit, 1);
-          memory.apply(commit);
+          memory.apply(commit, 1);
         }
         for (const store of [sql, new SqlStore(storage)]) {
           expect(store.head).toBe(memory.head);
@@ -184,6 +184,28 @@ describe("a store on SQLite", () => {
         store.apply(commitOf(store.head + 1, [inserted("0", `${i}`, store.head + 1)]), 1);
       }
       expect(new SqlStore(storage).get("0")).toEqual({ key: "0", value: "299", seq: 1800 });
+    });
+  });
+
+  it("C3: gives up what a compaction names, and stands where it stood", async () => {
+    await withStorage((storage) => {
+      const store = new SqlStore(storage);
+      for (let seq = 1; seq <= 4; seq++) {
+        store.apply(
+          commitOf(seq, [{ key: `k${seq}`, removed: true, seq }], [[`c${seq}`, { settled: 0, outcomes: [] }]]),
+          seq,
+        );
+      }
+      expect([0, 1, 3, 4].map((kept) => store.floorToKeep(kept))).toEqual([4, 3, 1, 0]);
+      store.compact({ floor: 3, clientsBefore: 3 });
+      for (const one of [store, new SqlStore(storage)]) {
+        expect([one.floor, one.head]).toEqual([3, 4]);
+        expect(one.readChanges(3, 0).changes).toEqual([{ key: "k4", removed: true, seq: 4 }]);
+        expect([2, 3].map((client) => one.readClient(`c${client}`) !== undefined)).toEqual([false, true]);
+      }
+      store.compact({ floor: 4, clientsBefore: 0 });
+      for (const one of [store, new SqlStore(storage)]) expect([one.floor, one.head]).toEqual([4, 4]);
+      expect(store.hasClients()).toBe(true);
     });
   });
 

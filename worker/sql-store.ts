@@ -6,7 +6,15 @@
 import { compareKeys } from "../src/kv.ts";
 import type { Change, Entry, Json, Range } from "../src/kv.ts";
 import { collectChanges, collectEntries } from "../src/store.ts";
-import type { ChangesPage, ClientRecord, Commit, ListPage, OutcomeRecord, PrimaryStore } from "../src/store.ts";
+import type {
+  ChangesPage,
+  ClientRecord,
+  Commit,
+  Compaction,
+  ListPage,
+  OutcomeRecord,
+  PrimaryStore,
+} from "../src/store.ts";
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -39,7 +47,7 @@ export class SqlStore implements PrimaryStore {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
   readonly epoch: string;
-  readonly floor: number;
+  #floor: number;
   #head: number;
   #counted: { head: number; entries: number } | undefined;
 
@@ -49,13 +57,17 @@ export class SqlStore implements PrimaryStore {
     this.#sql = storage.sql;
     storage.transactionSync(() => this.#create());
     this.epoch = this.#readMeta("epoch");
-    this.floor = Number(this.#readMeta("floor"));
+    this.#floor = Number(this.#readMeta("floor"));
     const { seq } = this.#sql.exec<{ seq: number | null }>("SELECT max(seq) AS seq FROM entries").one();
-    this.#head = Math.max(this.floor, seq ?? 0);
+    this.#head = Math.max(this.#floor, seq ?? 0);
   }
 
   get head(): number {
     return this.#head;
+  }
+
+  get floor(): number {
+    return this.#floor;
   }
 
   get(key: string): Entry<Json> | undefined {
@@ -76,6 +88,29 @@ export class SqlStore implements PrimaryStore {
     const query = "SELECT settled, outcomes FROM clients WHERE client_id = ?";
     const [row] = this.#sql.exec<{ settled: number; outcomes: string }>(query, clientId);
     return row && { settled: row.settled, outcomes: JSON.parse(row.outcomes) as OutcomeRecord[] };
+  }
+
+  floorToKeep(tombstones: number): number {
+    const query = "SELECT seq FROM entries WHERE value IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?";
+    const [row] = this.#sql.exec<{ seq: number }>(query, tombstones);
+    return row?.seq ?? this.#floor;
+  }
+
+  /** Gives up what a compaction names, in one transaction. Throws what SQLite says if it refuses. */
+  compact({ floor, clientsBefore }: Compaction): void {
+    const isRaised = floor > this.#floor;
+    this.#storage.transactionSync(() => {
+      this.#sql.exec("DELETE FROM clients WHERE touched_at < ?", clientsBefore);
+      if (!isRaised) return;
+      this.#sql.exec("DELETE FROM entries WHERE value IS NULL AND seq <= ?", floor);
+      this.#sql.exec("UPDATE meta SET value = ? WHERE name = 'floor'", String(floor));
+    });
+    if (isRaised) this.#floor = floor;
+  }
+
+  /** Whether there are records whose lease will end. */
+  hasClients(): boolean {
+    return this.#sql.exec("SELECT 1 FROM clients LIMIT 1").toArray().length > 0;
   }
 
   /** How many keys there are. Reads every entry's row, once per head. */

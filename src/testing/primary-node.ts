@@ -9,7 +9,7 @@ import type { PrimarySettings } from "../primary.ts";
 import { keysOf } from "../protocol.ts";
 import type { Downstream, OperationAck, Update } from "../protocol.ts";
 import { MemoryStore } from "../store.ts";
-import type { Commit, PageLimit } from "../store.ts";
+import type { Commit, Compaction, PageLimit } from "../store.ts";
 import { Oracle, demand, nameOf } from "./oracle.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -49,7 +49,7 @@ export class PrimaryNode {
   readonly #gatherMax: number;
   #machine: Primary | undefined;
   #store: MemoryStore;
-  #history: Commit[] = [];
+  #history: (Commit | Compaction)[] = [];
   // Counts restarts and losses of memory: whatever was asked for by an older life is void.
   #life = 0;
   #epochs = 1;
@@ -158,7 +158,10 @@ export class PrimaryNode {
     this.#epochs += 1;
     const epoch = `epoch-${this.#epochs}`;
     this.#store = new MemoryStore(epoch, this.#pageLimit);
-    for (const commit of this.#history) this.#store.apply(commit);
+    for (const step of this.#history) {
+      if ("seq" in step) this.#store.apply(step, this.#scheduler.now);
+      else this.#store.compact(step);
+    }
     this.oracle.restored(epoch, this.#store.head);
     this.#begin();
   }
@@ -204,6 +207,8 @@ export class PrimaryNode {
     switch (effect.type) {
       case "persist":
         return this.#persist(effect.commit);
+      case "compact":
+        return this.#compact(effect.compaction);
       case "send":
         this.#check(effect.session, effect.message);
         return this.#peers.get(effect.session)?.send(encodeDownstream(effect.message));
@@ -232,6 +237,16 @@ export class PrimaryNode {
     });
   }
 
+  /** Ends the memory of what is long gone, as an alarm does. */
+  compact(): void {
+    this.#feed({ type: "compact" });
+  }
+
+  #compact(compaction: Compaction): void {
+    this.#store.compact(compaction);
+    this.#history.push(compaction);
+  }
+
   #persist(commit: Commit): void {
     const { delayMax, refuse, stall, stallMax } = this.health;
     const delay = this.#random.between(0, this.#random.chance(stall) ? stallMax : delayMax);
@@ -246,7 +261,7 @@ export class PrimaryNode {
       }
       // After a crash only what comes before the next life begins can still reach the disk.
       if (!isAlive && (this.#machine || life !== this.#life - 1)) return;
-      this.#store.apply(commit);
+      this.#store.apply(commit, this.#scheduler.now);
       this.#history.push(commit);
       this.oracle.committed(commit);
       if (isAlive) this.#feed({ type: "persisted" });

@@ -165,8 +165,15 @@ export class SecondaryNode {
 
   operate(operation: Operation, settle: () => void): void {
     if (!this.#machine || this.#frozen) return;
+    if (operation.type !== "get") operation.settled = this.#settledBefore(operation.id);
     this.#given.set(nameOf(operation), { operation, headBefore: this.#primary.oracle.head, settle });
     this.#feed({ type: "operate", operation });
+  }
+
+  /** Users have the answers to everything before their oldest open operation. */
+  #settledBefore(id: number): number {
+    for (const { operation } of this.#given.values()) return operation.id - 1;
+    return id - 1;
   }
 
   // --- the host

@@ -58,6 +58,8 @@ class World {
       ...PRIMARY_DEFAULTS,
       lagLimitMs: random.pick([200, 400, 1000]),
       isLossy,
+      tombstonesKept: random.pick([0, 2, 10_000]),
+      clientLeaseMs: random.pick([12_000, 60_000]),
       window: random.pick([PRIMARY_DEFAULTS.window, { bytes: 300, frames: 4 }, { bytes: 2000, frames: 2 }]),
     };
     const pageLimit = random.pick([
@@ -180,7 +182,7 @@ class World {
     const random = this.#random;
     const clientId = `user-of-${user}`;
     const id = this.#nextId++;
-    const header = { clientId, id, ack: random.pick(this.#acks), settled: 0 };
+    const header = { clientId, id, ack: random.pick(this.#acks), settled: 0, repeat: false };
     const value = valueOf(`${clientId}:${id}`, this.#padding);
     const key = random.pick(this.#keys);
     const kind = random.between(0, 9);
@@ -203,6 +205,7 @@ class World {
         this.#scheduler.after(random.between(0, 2000), () => this.#primary.restart());
       },
       hibernation: () => void this.#primary.hibernate(),
+      compaction: () => this.#primary.compact(),
       ...(random.chance(0.05) && { "primary restored": () => this.#primary.restoreBackup() }),
     };
     if (this.#secondaries.length > 0) {

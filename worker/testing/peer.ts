@@ -50,7 +50,7 @@ export class Peer {
   }
 
   insert(clientId: string, id: number, key: string, value: JsonValue, ack: "all" | "primary" | number = "all"): void {
-    this.send({ type: "insert", clientId, id, ack, settled: 0, key, json: JSON.stringify(value) });
+    this.send({ type: "insert", clientId, id, ack, settled: 0, repeat: false, key, json: JSON.stringify(value) });
   }
 
   ack(seq: number): void {
