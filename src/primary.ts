@@ -287,7 +287,7 @@ export class Primary {
     const { tombstonesKept, clientLeaseMs } = this.#settings;
     const floor = this.#store.floorToKeep(tombstonesKept);
     this.#emit({ type: "compact", compaction: { floor, clientsBefore: now - clientLeaseMs } });
-    for (const member of [...this.#arbiter.members]) {
+    for (const member of this.#arbiter.members) {
       if (!member.replicator.canContinueFrom(floor)) this.#sendAway(member.session);
     }
   }
