@@ -63,9 +63,17 @@ async function activate(): Promise<void> {
 async function answerNavigation(request: Request): Promise<Response> {
   const kept = await match(PAGE);
   if (!kept) return fetch(request);
-  const silence = new Promise<undefined>((resolve) => setTimeout(resolve, NAVIGATION_PATIENCE_MS));
-  const response = await Promise.race([fetch(request).catch(() => undefined), silence]);
-  return response && response.status < 500 ? response : kept;
+  // A request that nobody waits for any more must not hold one of the few connections that a browser opens to a server.
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), NAVIGATION_PATIENCE_MS);
+  try {
+    const response = await fetch(request, { signal: patience.signal });
+    return response.status < 500 ? response : kept;
+  } catch {
+    return kept;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** What is kept, for a file's name changes with its contents. */
