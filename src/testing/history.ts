@@ -68,6 +68,8 @@ export interface Observe {
   replica: string;
   /** Rises with every restart of the replica (or load of the page). */
   life: number;
+  /** When this life began: it shows at least what was on its disk by then. Only needed where a life begins. */
+  begunAt?: number;
   /** Where the state is kept, if it is; replicas that share a disk name the same one. */
   disk?: string;
   epoch: string | null;
