@@ -24,17 +24,3 @@ describe("V3 whole clusters under faults keep every rule, and come right when th
     expect(simulate(7)).toEqual(simulate(7));
   });
 });
-
-describe("seeds that once broke a rule", () => {
-  test.each([
-    [13, "A2 a snapshot that held several seqs confirmed all but its last before it was acked"],
-    [3, "A2 the ack of a part was taken for the ack of a snapshot"],
-    [21, "V1 a step was closed by a snapshot that had been read before its parts"],
-    [59, "O2 an ack of an older history was told in the new one"],
-    [270, "V1 a Join that came twice began a second walk amid the first"],
-    [1657, "V2 an announcement that came twice took the visible state back"],
-    [6112, "A1 D6 a secondary that was ahead of a rewound walk was accused, and the walk stood still"],
-  ])("%i: %s", (seed) => {
-    simulate(seed);
-  });
-});

@@ -7,6 +7,9 @@ interface Event {
   run: () => void;
 }
 
+/** More events than this at one time mean that something asks for itself again and again. */
+const EVENTS_AT_ONCE_MAX = 100_000;
+
 export class Scheduler {
   now = 0;
   #order = 0;
@@ -25,8 +28,11 @@ export class Scheduler {
   /** Runs events until `time`; returns how many there were. */
   runUntil(time: number): number {
     let count = 0;
+    let countAtOnce = 0;
     while (this.#events[0] && this.#events[0].at <= time) {
       const event = this.#takeFirst();
+      countAtOnce = event.at === this.now ? countAtOnce + 1 : 0;
+      if (countAtOnce > EVENTS_AT_ONCE_MAX) throw new Error(`time stands still at ${this.now} ms`);
       this.now = event.at;
       event.run();
       count += 1;

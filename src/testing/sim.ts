@@ -1,10 +1,15 @@
-// `npm run sim -- --runs N --seed S`: runs N seeds from S on and says what they did. A broken rule names its seed.
+// `npm run sim -- --runs N --seed S`: runs N seeds from S on and says what they did. A broken rule names its seed;
+// `--bail` stops at the first.
 
 import { parseArgs } from "node:util";
 import { simulate } from "./simulation.ts";
 
 const { values } = parseArgs({
-  options: { runs: { type: "string", default: "10000" }, seed: { type: "string", default: "1" } },
+  options: {
+    runs: { type: "string", default: "10000" },
+    seed: { type: "string", default: "1" },
+    bail: { type: "boolean", default: false },
+  },
 });
 const runs = Number(values.runs);
 const first = Number(values.seed);
@@ -40,7 +45,7 @@ for (let seed = first; seed < first + runs; seed++) {
       `seed ${seed}: ${error instanceof Error ? (failures === 1 ? error.stack : error.message) : String(error)}`,
     );
     console.error(`  again: npm run sim -- --runs 1 --seed ${seed}`);
-    if (failures >= 20) break;
+    if (values.bail || failures >= 20) break;
   }
 }
 const seconds = (performance.now() - startedAt) / 1000;

@@ -3,12 +3,14 @@
 import type { Ack, Operation } from "../protocol.ts";
 import type { Write } from "../kv.ts";
 import { PRIMARY_DEFAULTS } from "../primary.ts";
+import type { Recorder } from "./history.ts";
 import type { Weather } from "./link.ts";
 import { demand, valueOf } from "./oracle.ts";
 import { PrimaryNode } from "./primary-node.ts";
 import type { DiskHealth } from "./primary-node.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
+import { toRecordedEntries } from "./recording.ts";
 import { SecondaryNode } from "./secondary-node.ts";
 
 const FAIR_WEATHER: Weather = { delayMax: 5, clog: 0, clogMax: 0, loss: 0, duplication: 0 };
@@ -26,9 +28,9 @@ export interface Report {
   answers: Map<string, number>;
 }
 
-/** Runs one seed to its end. Throws a Violation if a rule is broken. */
-export function simulate(seed: number): Report {
-  const world = new World(seed);
+/** Runs one seed to its end. Throws a Violation if a rule is broken; what users and replicas see goes to `record`. */
+export function simulate(seed: number, record?: Recorder): Report {
+  const world = new World(seed, record);
   world.trouble();
   world.recover();
   return world.report();
@@ -36,6 +38,7 @@ export function simulate(seed: number): Report {
 
 class World {
   readonly #seed: number;
+  readonly #record: Recorder | undefined;
   readonly #random: Random;
   readonly #scheduler = new Scheduler();
   readonly #primary: PrimaryNode;
@@ -44,15 +47,20 @@ class World {
   readonly #faults = new Map<string, number>();
   readonly #acks: Ack[];
   readonly #padding: number;
+  /** How often a fault may be the return of an old backup. */
+  readonly #restoring: number;
   #isTroubled = true;
   #nextId = 1;
 
-  constructor(seed: number) {
+  constructor(seed: number, record: Recorder | undefined) {
     this.#seed = seed;
+    this.#record = record;
+    record?.({ type: "header", version: 1, statusLagMs: 0 });
     const random = (this.#random = new Random(seed));
     this.#keys = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3", "c/é", "c/😀"].slice(0, random.between(2, 8));
     this.#acks = random.pick<Ack[]>([["all"], ["all", "primary"], ["all", "primary", 1, 2], ["all", 0]]);
     this.#padding = random.pick([0, 0, 40]);
+    this.#restoring = random.pick([0, 0.05, 0.05, 1]);
     const isLossy = random.chance(0.3);
     const settings = {
       ...PRIMARY_DEFAULTS,
@@ -86,6 +94,7 @@ class World {
         mode: random.chance(0.8) ? ("durable" as const) : ("memory" as const),
         prefixes: random.chance(0.2) ? [random.pick(["a/", "b/", "c/"])] : undefined,
         isLossy,
+        record,
       };
       this.#secondaries.push(
         new SecondaryNode(this.#scheduler, random, this.#primary, this.#badWeather(), this.#badHealth(), options),
@@ -114,6 +123,7 @@ class World {
       node.thaw();
     }
     this.#scheduler.runUntil(TROUBLE_MS + RECOVERY_MS);
+    this.#recordEnd();
     const { oracle, head, operationsInFlight } = this.#primary;
     demand(head === oracle.head, "O2", () => `head is ${head}, durable is ${oracle.head}`);
     demand(operationsInFlight === 0, "A1", () => `${operationsInFlight} operations have no answer`);
@@ -129,6 +139,14 @@ class World {
       oracle.checkVisible(secondaryId, head, prefixes, node.mirror);
       demand(status.inSync === (mode === "durable"), "M2", () => `${secondaryId} is ${JSON.stringify(status)}`);
     }
+  }
+
+  /** The history's end: everything that is there when everything has come right. */
+  #recordEnd(): void {
+    const { oracle, head } = this.#primary;
+    const entries = toRecordedEntries(oracle.stateAt(head, undefined) as Map<string, { value: string; seq: number }>);
+    const replicas = this.#secondaries.map(({ options }) => options.secondaryId);
+    this.#record?.({ type: "final", at: this.#scheduler.now, epoch: oracle.epoch, head, entries, replicas });
   }
 
   report(): Report {
@@ -206,7 +224,7 @@ class World {
       },
       hibernation: () => void this.#primary.hibernate(),
       compaction: () => this.#primary.compact(),
-      ...(random.chance(0.05) && { "primary restored": () => this.#primary.restoreBackup() }),
+      ...(random.chance(this.#restoring) && { "primary restored": () => this.#restoreBackup() }),
     };
     if (this.#secondaries.length > 0) {
       const node = random.pick(this.#secondaries);
@@ -225,6 +243,11 @@ class World {
     const name = random.pick(Object.keys(faults));
     this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
     faults[name]!();
+  }
+
+  #restoreBackup(): void {
+    this.#primary.restoreBackup();
+    this.#record?.({ type: "restored", at: this.#scheduler.now, epoch: this.#primary.oracle.epoch });
   }
 
   #restartLater(node: SecondaryNode, stop: () => void): void {
