@@ -272,7 +272,7 @@ describe("O. order", () => {
     expect(["a", "b", "c"].map((key) => one.store.get(key)?.seq)).toEqual([undefined, 2, 2]);
   });
 
-  test("O2 nothing is readable or sent before it is durable", () => {
+  test("O2 R1 nothing is readable or sent before it is durable, and a read shows what is durable when it is answered", () => {
     const one = rig();
     one.follow(2);
     one.disk = "hangs";
