@@ -196,14 +196,14 @@ class Checker {
     for (const { name, operation, outcome, end } of this.#gets) {
       if (outcome.result !== "read" || outcome.value === null) continue;
       const { writtenAt } = outcome;
-      if (writtenAt === undefined) this.#writerOf(name, operation.key, outcome.value);
+      if (writtenAt === undefined) this.#writerOf(name, operation.key, outcome.value, true);
       else this.#checkEntry(name, end, [operation.key, outcome.value, writtenAt], true, this.#epoch ?? "");
       this.#saw(outcome.value, end);
     }
   }
 
   #checkEntry(who: string, at: number, [key, value, seq]: RecordedEntry, isLast: boolean, epoch: string): void {
-    const writer = this.#writerOf(who, key, value);
+    const writer = this.#writerOf(who, key, value, isLast);
     if (!writer) return;
     const place = `${epoch} ${writer.name}`;
     const known = isLast ? writer.seq : this.#seqsOfOlderEpochs.get(place);
@@ -226,12 +226,17 @@ class Checker {
     );
   }
 
-  #writerOf(who: string, key: string, value: string): Recorded<Update> | undefined {
+  #writerOf(who: string, key: string, value: string, isLast: boolean): Recorded<Update> | undefined {
     const writer = this.#byValue.get(value);
     const hasWritten = writer?.operation.writes.some((write) => write.key === key && write.value === value) ?? false;
     this.#demand(hasWritten, "V1", () => `${who} shows ${key} = ${value}, which nobody wrote`);
     if (!writer || !hasWritten) return undefined;
-    this.#demand(!isNever(writer.outcome), "A3", () => `${who} shows ${key} as ${writer.name}, which failed for good`);
+    // What had happened in a history that was then set back may have failed in the next one, when it was asked again.
+    this.#demand(
+      !isLast || !isNever(writer.outcome),
+      "A3",
+      () => `${who} shows ${key} as ${writer.name}, which failed for good`,
+    );
     return writer;
   }
 
@@ -496,15 +501,14 @@ class Checker {
     for (const update of this.#updates) this.#addSteps(update, add);
     for (const { operation, outcome, start, end } of this.#gets) {
       if (outcome.result !== "read") continue;
-      // A read that fits changes nothing, so it never hurts to take it first.
-      add(operation.key, { start, end, isCertain: true, rank: -Infinity, apply: reading(outcome.value) });
+      add(operation.key, { start, end, isCertain: true, apply: reading(outcome.value) });
     }
     if (this.#final) {
       const { at, entries } = this.#final;
       const values = new Map(entries.map(([key, value]) => [key, value]));
       for (const key of this.#timelines.keys()) {
         const apply = reading(values.get(key) ?? null);
-        add(key, { start: at, end: Infinity, isCertain: true, rank: Infinity, apply });
+        add(key, { start: at, end: Infinity, isCertain: true, apply });
       }
     }
     for (const [key, all] of steps) {
@@ -523,7 +527,8 @@ class Checker {
       start,
       end: isAnswered(outcome) ? Math.min(end, seenAt) : seenAt,
       isCertain,
-      rank: seq ?? Infinity,
+      // A Remove that found nothing was told the head of that moment, after which it comes.
+      place: seq === undefined || operation.writes.some(({ value }) => value !== null) ? seq : seq + 0.5,
     };
     const checks = new Map(operation.checks.map((check) => [check.key, check.seq]));
     const writes = new Map(operation.writes.map(({ key, value }) => [key, value]));
@@ -535,7 +540,8 @@ class Checker {
         if (wanted !== undefined && held !== wanted) return undefined;
         return writes.has(key) ? writes.get(key)! : held;
       };
-      add(key, { ...times, apply });
+      // An open step has no check that anybody could know.
+      add(key, { ...times, apply, ...(!isCertain && { writes: null }) });
     }
   }
 

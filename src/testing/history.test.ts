@@ -439,7 +439,7 @@ describe("the search for an order", () => {
     start,
     end,
     isCertain: true,
-    rank: 0,
+    ...(!isRead && { writes: value }),
     apply: (held) => (isRead ? (held === value ? held : undefined) : value),
   });
 

@@ -14,10 +14,15 @@ export interface Step {
   end: number;
   /** Whether it must be in the order. One that need not be may have had no effect at all. */
   isCertain: boolean;
+  /**
+   * What it writes, if that is all there is to it. Of steps that need not be in the order and write the same, the one that
+   * began first is taken first: it can stand wherever the others can.
+   */
+  writes?: Held;
   /** The state after it, or undefined if it cannot happen in this state. */
   apply: (held: Held) => Held | undefined;
-  /** Among steps that overlap, the lower is tried first: a good guess saves the search. */
-  rank: number;
+  /** Where it claims to stand: of those that are certain and have a place, the lower comes first. */
+  place?: number | undefined;
 }
 
 export type Verdict = "linearizable" | "not-linearizable" | "undecided";
@@ -49,13 +54,21 @@ class Search {
   readonly #isDone: boolean[];
   readonly #isUsed: boolean[];
   readonly #failed = new Set<string>();
+  /** The certain steps that have a place, in that order; after how many of them each of them comes. */
+  readonly #placed: number[];
+  readonly #turns = new Map<number, number>();
   // All certain steps before this one are done.
   #firstLeft = 0;
+  #placedDone = 0;
 
   constructor(steps: readonly Step[]) {
     const byStart = steps.toSorted((a, b) => a.start - b.start);
     this.#certain = byStart.filter(({ isCertain }) => isCertain);
     this.#open = byStart.filter(({ isCertain }) => !isCertain);
+    this.#placed = [...this.#certain.keys()]
+      .filter((index) => this.#certain[index]!.place !== undefined)
+      .sort((a, b) => this.#certain[a]!.place! - this.#certain[b]!.place! || a - b);
+    for (const [turn, index] of this.#placed.entries()) this.#turns.set(index, turn);
     this.#isDone = this.#certain.map(() => false);
     this.#isUsed = this.#open.map(() => false);
   }
@@ -95,11 +108,13 @@ class Search {
 
   #take({ index, isCertain }: Candidate): void {
     (isCertain ? this.#isDone : this.#isUsed)[index] = true;
+    if (isCertain && this.#turns.has(index)) this.#placedDone += 1;
     while (this.#isDone[this.#firstLeft]) this.#firstLeft += 1;
   }
 
   #takeBack({ taken, firstLeft }: Pick<Frame, "taken" | "firstLeft">): void {
     if (!taken) return;
+    if (taken.isCertain && this.#turns.has(taken.index)) this.#placedDone -= 1;
     (taken.isCertain ? this.#isDone : this.#isUsed)[taken.index] = false;
     this.#firstLeft = firstLeft;
   }
@@ -121,13 +136,18 @@ class Search {
     }
     const certain = indexes
       .filter((index) => this.#certain[index]!.start <= firstEnd)
-      .sort((a, b) => this.#certain[a]!.rank - this.#certain[b]!.rank)
+      .filter((index) => (this.#turns.get(index) ?? this.#placedDone) === this.#placedDone)
+      // A read that fits changes nothing, so it never hurts to take it first.
+      .sort((a, b) => Number(this.#turns.has(a)) - Number(this.#turns.has(b)))
       .map((index) => ({ index, isCertain: true }));
     // What need not have happened is tried last.
     const open: Candidate[] = [];
-    for (const [index, { start }] of this.#open.entries()) {
+    const written = new Set<Held>();
+    for (const [index, { start, writes }] of this.#open.entries()) {
       if (start > firstEnd) break;
-      if (!this.#isUsed[index]) open.push({ index, isCertain: false });
+      if (this.#isUsed[index] || (writes !== undefined && written.has(writes))) continue;
+      if (writes !== undefined) written.add(writes);
+      open.push({ index, isCertain: false });
     }
     return [...certain, ...open];
   }

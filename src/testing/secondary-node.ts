@@ -9,9 +9,11 @@ import { keysOf } from "../protocol.ts";
 import { Secondary } from "../secondary.ts";
 import { Link } from "./link.ts";
 import type { Weather } from "./link.ts";
+import type { Recorder } from "./history.ts";
 import { demand, nameOf } from "./oracle.ts";
 import type { DiskHealth, PrimaryNode } from "./primary-node.ts";
 import type { Random } from "./random.ts";
+import { toRecordedEntries, toRecordedOperation, toRecordedOutcome } from "./recording.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 interface Shown {
@@ -33,6 +35,8 @@ export interface SecondaryOptions {
   mode: "durable" | "memory";
   prefixes: string[] | undefined;
   isLossy: boolean;
+  /** Takes down what users and this replica see. */
+  record?: Recorder | undefined;
 }
 
 export class SecondaryNode {
@@ -55,6 +59,7 @@ export class SecondaryNode {
   #frozen: (() => void)[] | undefined;
   /** What was ever on the disk, by epoch. */
   readonly #everPersisted = new Map<string, number>();
+  #lives = 0;
   readonly #given = new Map<string, { operation: Operation; headBefore: number; settle: () => void }>();
 
   constructor(
@@ -110,6 +115,8 @@ export class SecondaryNode {
     this.#machine = new Secondary({ secondaryId, prefixes });
     this.#mirror = new Map(entries);
     this.#visible = { epoch, seq };
+    this.#lives += 1;
+    this.#recordState();
     this.#connectSoon();
     this.#inThisLife(this.#random.between(0, 20), () => this.#feed({ type: "start", mode, epoch, seq }));
   }
@@ -131,6 +138,7 @@ export class SecondaryNode {
     this.#life += 1; // No write that was on its way arrives any more.
     if (this.#olderDisks.length > 0) this.#disk = this.#random.pick(this.#olderDisks);
     this.#olderDisks = [];
+    this.#recordLoss();
   }
 
   wipe(): void {
@@ -138,6 +146,7 @@ export class SecondaryNode {
     this.#life += 1;
     this.#disk = EMPTY;
     this.#olderDisks = [];
+    this.#recordLoss();
   }
 
   dropConnection(): void {
@@ -167,6 +176,13 @@ export class SecondaryNode {
     if (!this.#machine || this.#frozen) return;
     if (operation.type !== "get") operation.settled = this.#settledBefore(operation.id);
     this.#given.set(nameOf(operation), { operation, headBefore: this.#primary.oracle.head, settle });
+    this.options.record?.({
+      type: "invoke",
+      at: this.#scheduler.now,
+      client: operation.clientId ?? "",
+      id: operation.id,
+      operation: toRecordedOperation(operation),
+    });
     this.#feed({ type: "operate", operation });
   }
 
@@ -286,6 +302,7 @@ export class SecondaryNode {
     );
     this.#mirror = applied(this.#mirror, step);
     this.#visible = { epoch: step.epoch, seq: step.seq };
+    this.#recordState();
     // What an older history showed is not known any more once the primary has been restored.
     const { oracle } = this.#primary;
     if (step.epoch === oracle.epoch) oracle.checkVisible(secondaryId, step.seq, prefixes, this.#mirror);
@@ -317,6 +334,8 @@ export class SecondaryNode {
     const { epoch, seq } = steps.at(-1)!;
     this.#disk = { epoch, seq, entries };
     this.#everPersisted.set(epoch, Math.max(this.#everPersisted.get(epoch) ?? 0, seq));
+    const { record, secondaryId, prefixes } = this.options;
+    record?.({ type: "persisted", at: this.#scheduler.now, disk: secondaryId, epoch, seq, prefixes });
   }
 
   #settle(settled: Settled): void {
@@ -326,6 +345,7 @@ export class SecondaryNode {
     this.#given.delete(name);
     const { operation, headBefore, settle } = given!;
     const { oracle } = this.#primary;
+    this.#recordAnswer(settled);
     const kind = settled.type === "operation-failed" ? settled.code : settled.type;
     this.outcomes.set(kind, (this.outcomes.get(kind) ?? 0) + 1);
     if (settled.type === "get-result") {
@@ -337,6 +357,35 @@ export class SecondaryNode {
       this.#checkOwnWrite(operation, settled);
     }
     settle();
+  }
+
+  // --- the history
+
+  #recordState(): void {
+    const { record, secondaryId, mode, prefixes } = this.options;
+    if (!record) return;
+    const { epoch, seq } = this.#visible;
+    const place = { replica: secondaryId, life: this.#lives, ...(mode === "durable" && { disk: secondaryId }) };
+    const entries = toRecordedEntries(this.#mirror);
+    record({ type: "observe", at: this.#scheduler.now, ...place, epoch, seq, entries, prefixes });
+  }
+
+  #recordLoss(): void {
+    this.options.record?.({ type: "disk-lost", at: this.#scheduler.now, disk: this.options.secondaryId });
+  }
+
+  #recordAnswer(settled: Settled): void {
+    const { state, lagMs } = this.#status;
+    // A replica that cannot follow any more lets its users go after a while; one of some keys shows the seqs of those alone.
+    const isBound = state === "following" && lagMs < OUTCOME_PATIENCE_MS && !this.options.prefixes;
+    this.options.record?.({
+      type: "respond",
+      at: this.#scheduler.now,
+      client: settled.clientId ?? "",
+      id: settled.id,
+      outcome: toRecordedOutcome(settled),
+      ...(isBound && { shown: { ...this.#visible } }),
+    });
   }
 
   get #status(): SecondaryStatus {

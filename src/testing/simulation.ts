@@ -144,7 +144,7 @@ class World {
   /** The history's end: everything that is there when everything has come right. */
   #recordEnd(): void {
     const { oracle, head } = this.#primary;
-    const entries = toRecordedEntries(oracle.stateAt(head, undefined) as Map<string, { value: string; seq: number }>);
+    const entries = toRecordedEntries(oracle.stateAt(head, undefined));
     const replicas = this.#secondaries.map(({ options }) => options.secondaryId);
     this.#record?.({ type: "final", at: this.#scheduler.now, epoch: oracle.epoch, head, entries, replicas });
   }
