@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "core",
           environment: "node",
-          include: ["src/**/*.test.ts", "web/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "web/**/*.test.ts", "worker/node/**/*.test.ts"],
         },
       },
       {
@@ -16,6 +16,7 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["worker/**/*.test.ts"],
+          exclude: ["worker/node/**"],
         },
       },
     ],

@@ -1,8 +1,10 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { compareKeys, isInRange } from "./kv.ts";
 import { MemoryStore, OrderedMap } from "./store.ts";
 import type { Range } from "./kv.ts";
+import { testPrimaryPersistence } from "./testing/primary-store-contract.ts";
+import type { PrimaryDisk } from "./testing/primary-store-contract.ts";
 
 const key = fc.string({ minLength: 1, maxLength: 3, unit: fc.constantFrom("a", "b", "é", "\uffee", "😀") });
 const range: fc.Arbitrary<Range> = fc.record({ prefix: key, start: key, end: key }, { requiredKeys: [] });
@@ -79,11 +81,14 @@ test("C1 a walk by seq in parts gives every key's latest state once, and never s
   );
 });
 
-test("a list stops at its limit and says that there is more", () => {
-  const store = new MemoryStore("e");
-  const changes = ["b", "a", "c"].map((name) => ({ key: name, value: "1", seq: 1 }));
-  store.apply({ seq: 1, changes, clients: new Map() }, 0);
-  expect(store.list({}, 2)).toMatchObject({ entries: [{ key: "a" }, { key: "b" }], hasMore: true });
-  expect(store.list({}, 2, true)).toMatchObject({ entries: [{ key: "c" }, { key: "b" }], hasMore: true });
-  expect(store.list({ start: "b" }, 2)).toMatchObject({ entries: [{ key: "b" }, { key: "c" }], hasMore: false });
+/** Memory lives as long as its store, so opening it anew gives the same one. */
+function newMemoryDisk(): PrimaryDisk {
+  disksMade += 1;
+  const store = new MemoryStore(`epoch-${disksMade}`);
+  return { use: async (body) => body(() => store) };
+}
+let disksMade = 0;
+
+describe("the store in memory", () => {
+  testPrimaryPersistence(test, newMemoryDisk, { seed: 20_261_020, runs: 300 });
 });

@@ -1,5 +1,6 @@
 // What a primary may read of its persistence, what it asks to be written, and both in memory. The rule that binds
-// every store: what it shows is durable. Real ones live with the hosts.
+// every store: what it shows is durable. Real ones live with the hosts; testing/primary-store-contract.ts is what each
+// of them must keep.
 
 import { assert } from "./assert.ts";
 import { changeBytes, compareKeys, isInRange } from "./kv.ts";
@@ -59,6 +60,29 @@ export interface Compaction {
   floor: number;
   /** Records of clients that were last written before this time. */
   clientsBefore: number;
+}
+
+/**
+ * A primary's persistence as its host uses it: what the machine reads, what else is asked of it, and the two ways in
+ * which it changes. Both are one transaction each: when they return, it is durable; when they throw, nothing of it is
+ * there, nor will it ever be. A persistence that cannot tell which of the two is true throws a CommitInDoubtError.
+ */
+export interface PrimaryPersistence extends PrimaryStore {
+  /** The first `limit` entries of a range, by rising or falling key. */
+  list(range: Range, limit: number, reverse?: boolean): ListPage;
+  /** How many keys there are. */
+  countEntries(): number;
+  /** Whether there are records whose lease will end. */
+  hasClients(): boolean;
+  /** Writes a commit. Returns how many rows that took, as far as the persistence counts them: some bill them. */
+  apply(commit: Commit, now: number): number;
+  /** Gives up what a compaction names. */
+  compact(compaction: Compaction): void;
+}
+
+/** Whether a transaction has happened shows only when the persistence is opened anew. */
+export class CommitInDoubtError extends Error {
+  override readonly name = "CommitInDoubtError";
 }
 
 /** When a page of changes is full. */
@@ -183,7 +207,7 @@ function lowerBound(keys: readonly string[], isLower: (key: string) => boolean):
 }
 
 /** A primary's store in memory: for tests, simulation and tools. */
-export class MemoryStore implements PrimaryStore {
+export class MemoryStore implements PrimaryPersistence {
   readonly epoch: string;
   head = 0;
   floor = 0;
@@ -219,6 +243,14 @@ export class MemoryStore implements PrimaryStore {
     return removed.at(-tombstones - 1)?.seq ?? this.floor;
   }
 
+  countEntries(): number {
+    return this.#entries.size;
+  }
+
+  hasClients(): boolean {
+    return this.#clients.size > 0;
+  }
+
   compact({ floor, clientsBefore }: Compaction): void {
     for (const change of this.#changes.values()) {
       if ("removed" in change && change.seq <= floor) this.#changes.delete(change.key);
@@ -228,7 +260,7 @@ export class MemoryStore implements PrimaryStore {
     this.floor = Math.max(this.floor, floor);
   }
 
-  apply(commit: Commit, now: number): void {
+  apply(commit: Commit, now: number): number {
     assert(commit.seq >= this.head, "a commit never lowers head");
     for (const change of commit.changes) {
       this.#changes.delete(change.key);
@@ -238,6 +270,7 @@ export class MemoryStore implements PrimaryStore {
     }
     for (const [clientId, record] of commit.clients) this.#clients.set(clientId, { record, touchedAt: now });
     this.head = commit.seq;
+    return commit.changes.length + commit.clients.size;
   }
 
   *#changesAfter(since: number, tombstonesAfter: number): Generator<Change<Json>> {

@@ -16,6 +16,7 @@ import { CLOSE, PROTOCOL_VERSION, SUBPROTOCOL } from "../src/protocol.ts";
 import type { Downstream, Join, MemberState, Outcome, Update } from "../src/protocol.ts";
 import type { Commit, Compaction, ListPage } from "../src/store.ts";
 import { logFailure } from "./log.ts";
+import { ObjectDatabase } from "./object-database.ts";
 import { problem } from "./problem.ts";
 import { RequestSession, SocketSession } from "./sessions.ts";
 import type { Session } from "./sessions.ts";
@@ -83,7 +84,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
 
   constructor(ctx: DurableObjectState, env: PrimarySettingsEnv) {
     super(ctx, env);
-    this.#store = new SqlStore(ctx.storage);
+    this.#store = new SqlStore(new ObjectDatabase(ctx.storage));
     this.#lagLimitMs = readLagLimit(env.LAG_LIMIT_MS);
     this.#machine = new PrimaryMachine(this.#store, { ...PRIMARY_DEFAULTS, lagLimitMs: this.#lagLimitMs });
     // A peer's heartbeat is the text frame "ping", answered with "pong" without waking the object. Neither is a line

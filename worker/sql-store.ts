@@ -1,4 +1,5 @@
-// The primary's store on the SQLite of a Durable Object. It knows nothing of machines, sessions or sockets.
+// The primary's store on SQLite, whoever runs it: a Durable Object (object-database.ts) or Node (node/file-database.ts).
+// It knows nothing of machines, sessions or sockets.
 //
 // An entry is one row and its place in the index by seq; a removed key keeps its row with a null value, as tombstone.
 // Head is never written: it is the highest seq among the entries.
@@ -13,18 +14,31 @@ import type {
   Compaction,
   ListPage,
   OutcomeRecord,
-  PrimaryStore,
+  PrimaryPersistence,
 } from "../src/store.ts";
 
+/** What a row holds and a parameter may be. */
+export type SqlValue = string | number | null;
+
+/** A database as a store uses it. Everything is synchronous, and refusals are thrown. */
+export interface SqlDatabase {
+  /** The rows of a query, each as the values of its columns; they are read as they are asked for. */
+  query<Row extends SqlValue[]>(sql: string, ...parameters: SqlValue[]): Iterable<Row>;
+  /** Does one statement; returns how many rows were written, as far as the database tells. */
+  run(sql: string, ...parameters: SqlValue[]): number;
+  /** Runs `body` in a transaction: it is durable when this returns, and has not happened when this throws. */
+  transact<Result>(body: () => Result): Result;
+}
+
 const SCHEMA_VERSION = 1;
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT, seq INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS entries_by_seq ON entries (seq);
-  CREATE TABLE IF NOT EXISTS clients
+const SCHEMA = [
+  "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT, seq INTEGER NOT NULL) WITHOUT ROWID",
+  "CREATE INDEX IF NOT EXISTS entries_by_seq ON entries (seq)",
+  `CREATE TABLE IF NOT EXISTS clients
     (client_id TEXT PRIMARY KEY, settled INTEGER NOT NULL, outcomes TEXT NOT NULL, touched_at INTEGER NOT NULL)
-    WITHOUT ROWID;
-`;
+    WITHOUT ROWID`,
+];
 
 /** The platform binds at most 2 MB to a parameter and to a row; a UTF-16 unit is at most three bytes in UTF-8. */
 const TEXT_UNITS_MAX = 500_000;
@@ -43,22 +57,20 @@ const WRITE_CLIENTS = `
 /** One row of `entries`, raw. */
 type EntryRow = [key: string, value: string | null, seq: number];
 
-export class SqlStore implements PrimaryStore {
-  readonly #storage: DurableObjectStorage;
-  readonly #sql: SqlStorage;
+export class SqlStore implements PrimaryPersistence {
+  readonly #database: SqlDatabase;
   readonly epoch: string;
   #floor: number;
   #head: number;
   #counted: { head: number; entries: number } | undefined;
 
   /** Opens the store, and creates it the first time: a new history begins. */
-  constructor(storage: DurableObjectStorage) {
-    this.#storage = storage;
-    this.#sql = storage.sql;
-    storage.transactionSync(() => this.#create());
+  constructor(database: SqlDatabase) {
+    this.#database = database;
+    database.transact(() => this.#create());
     this.epoch = this.#readMeta("epoch");
     this.#floor = Number(this.#readMeta("floor"));
-    const { seq } = this.#sql.exec<{ seq: number | null }>("SELECT max(seq) AS seq FROM entries").one();
+    const [seq] = this.#first("SELECT max(seq) FROM entries") as [number | null];
     this.#head = Math.max(this.#floor, seq ?? 0);
   }
 
@@ -72,8 +84,8 @@ export class SqlStore implements PrimaryStore {
 
   get(key: string): Entry<Json> | undefined {
     const query = "SELECT value, seq FROM entries WHERE key = ? AND value IS NOT NULL";
-    const [row] = this.#sql.exec<{ value: string; seq: number }>(query, key);
-    return row && { key, ...row };
+    const row = this.#first(query, key) as [value: string, seq: number] | undefined;
+    return row && { key, value: row[0], seq: row[1] };
   }
 
   list(range: Range, limit: number, reverse = false): ListPage {
@@ -86,68 +98,68 @@ export class SqlStore implements PrimaryStore {
 
   readClient(clientId: string): ClientRecord | undefined {
     const query = "SELECT settled, outcomes FROM clients WHERE client_id = ?";
-    const [row] = this.#sql.exec<{ settled: number; outcomes: string }>(query, clientId);
-    return row && { settled: row.settled, outcomes: JSON.parse(row.outcomes) as OutcomeRecord[] };
+    const row = this.#first(query, clientId) as [settled: number, outcomes: string] | undefined;
+    return row && { settled: row[0], outcomes: JSON.parse(row[1]) as OutcomeRecord[] };
   }
 
   floorToKeep(tombstones: number): number {
     const query = "SELECT seq FROM entries WHERE value IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?";
-    const [row] = this.#sql.exec<{ seq: number }>(query, tombstones);
-    return row?.seq ?? this.#floor;
+    const row = this.#first(query, tombstones) as [seq: number] | undefined;
+    return row?.[0] ?? this.#floor;
   }
 
-  /** Gives up what a compaction names, in one transaction. Throws what SQLite says if it refuses. */
-  compact({ floor, clientsBefore }: Compaction): void {
-    const isRaised = floor > this.#floor;
-    this.#storage.transactionSync(() => {
-      this.#sql.exec("DELETE FROM clients WHERE touched_at < ?", clientsBefore);
-      if (!isRaised) return;
-      this.#sql.exec("DELETE FROM entries WHERE value IS NULL AND seq <= ?", floor);
-      this.#sql.exec("UPDATE meta SET value = ? WHERE name = 'floor'", String(floor));
-    });
-    if (isRaised) this.#floor = floor;
-  }
-
-  /** Whether there are records whose lease will end. */
   hasClients(): boolean {
-    return this.#sql.exec("SELECT 1 FROM clients LIMIT 1").toArray().length > 0;
+    return this.#first("SELECT 1 FROM clients LIMIT 1") !== undefined;
   }
 
-  /** How many keys there are. Reads every entry's row, once per head. */
+  /** Reads every entry's row, once per head. */
   countEntries(): number {
     if (this.#counted?.head !== this.#head) {
-      const query = "SELECT count(*) AS entries FROM entries WHERE value IS NOT NULL";
-      this.#counted = { head: this.#head, ...this.#sql.exec<{ entries: number }>(query).one() };
+      const [entries] = this.#first("SELECT count(*) FROM entries WHERE value IS NOT NULL") as [number];
+      this.#counted = { head: this.#head, entries };
     }
     return this.#counted.entries;
   }
 
-  /**
-   * Writes a commit in one transaction and returns how many rows that took: they are billed. Throws what SQLite says
-   * if it refuses; then nothing has changed.
-   */
   apply(commit: Commit, now: number): number {
-    const rows = this.#storage.transactionSync(
+    const rows = this.#database.transact(
       () => this.#writeEntries(commit.changes) + this.#writeClients(commit.clients, now),
     );
     this.#head = commit.seq;
     return rows;
   }
 
+  compact({ floor, clientsBefore }: Compaction): void {
+    const isRaised = floor > this.#floor;
+    this.#database.transact(() => {
+      this.#database.run("DELETE FROM clients WHERE touched_at < ?", clientsBefore);
+      if (!isRaised) return;
+      this.#database.run("DELETE FROM entries WHERE value IS NULL AND seq <= ?", floor);
+      this.#database.run("UPDATE meta SET value = ? WHERE name = 'floor'", String(floor));
+    });
+    if (isRaised) this.#floor = floor;
+  }
+
   #create(): void {
-    this.#sql.exec(SCHEMA);
+    for (const statement of SCHEMA) this.#database.run(statement);
     const meta = JSON.stringify([
       ["schema", String(SCHEMA_VERSION)],
       ["epoch", crypto.randomUUID()],
       ["floor", "0"],
     ]);
-    const query =
+    const statement =
       "INSERT INTO meta SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true ON CONFLICT DO NOTHING";
-    this.#sql.exec(query, meta);
+    this.#database.run(statement, meta);
   }
 
   #readMeta(name: string): string {
-    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE name = ?", name).one().value;
+    const [value] = this.#first("SELECT value FROM meta WHERE name = ?", name) as [string];
+    return value;
+  }
+
+  #first(query: string, ...parameters: SqlValue[]): SqlValue[] | undefined {
+    for (const row of this.#database.query(query, ...parameters)) return row;
+    return undefined;
   }
 
   #writeEntries(changes: readonly Change<Json>[]): number {
@@ -157,17 +169,17 @@ export class SqlStore implements PrimaryStore {
       const row: EntryRow = [change.key, "value" in change ? change.value : null, change.seq];
       const piece = JSON.stringify(row);
       // Quoting can double a value's size; a large one goes in as it is.
-      if (piece.length > TEXT_UNITS_MAX) rows += this.#sql.exec(WRITE_ENTRY, ...row).rowsWritten;
+      if (piece.length > TEXT_UNITS_MAX) rows += this.#database.run(WRITE_ENTRY, ...row);
       else pieces.push(piece);
     }
-    for (const text of toLists(pieces)) rows += this.#sql.exec(WRITE_ENTRIES, text).rowsWritten;
+    for (const text of toLists(pieces)) rows += this.#database.run(WRITE_ENTRIES, text);
     return rows;
   }
 
   #writeClients(clients: ReadonlyMap<string, ClientRecord>, now: number): number {
     const pieces = [...clients].map(([clientId, record]) => encodeClient(clientId, record));
     let rows = 0;
-    for (const text of toLists(pieces)) rows += this.#sql.exec(WRITE_CLIENTS, now, text).rowsWritten;
+    for (const text of toLists(pieces)) rows += this.#database.run(WRITE_CLIENTS, now, text);
     return rows;
   }
 
@@ -175,7 +187,7 @@ export class SqlStore implements PrimaryStore {
     const query = `
       SELECT key, value, seq FROM entries
       WHERE seq > ? AND (value IS NOT NULL OR seq > ?) ORDER BY seq, key`;
-    for (const [key, value, seq] of this.#sql.exec(query, since, tombstonesAfter).raw<EntryRow>()) {
+    for (const [key, value, seq] of this.#database.query<EntryRow>(query, since, tombstonesAfter)) {
       yield value === null ? { key, removed: true, seq } : { key, value, seq };
     }
   }
@@ -187,7 +199,7 @@ export class SqlStore implements PrimaryStore {
       WHERE key >= ? ${upper === undefined ? "" : "AND key < ?"} AND value IS NOT NULL
       ORDER BY key ${reverse ? "DESC" : "ASC"}`;
     const bounds = upper === undefined ? [lower] : [lower, upper];
-    for (const [key, value, seq] of this.#sql.exec(query, ...bounds).raw<[string, string, number]>()) {
+    for (const [key, value, seq] of this.#database.query<[string, string, number]>(query, ...bounds)) {
       yield { key, value, seq };
     }
   }
