@@ -4,6 +4,7 @@ import type { Ack, Operation } from "../protocol.ts";
 import type { Write } from "../kv.ts";
 import { PRIMARY_DEFAULTS } from "../primary.ts";
 import type { Recorder } from "./history.ts";
+import { DirectClient } from "./direct-client.ts";
 import type { Weather } from "./link.ts";
 import { demand, valueOf } from "./oracle.ts";
 import { PrimaryNode } from "./primary-node.ts";
@@ -43,6 +44,7 @@ class World {
   readonly #scheduler = new Scheduler();
   readonly #primary: PrimaryNode;
   readonly #secondaries: SecondaryNode[] = [];
+  readonly #direct: DirectClient;
   readonly #keys: string[];
   readonly #faults = new Map<string, number>();
   readonly #acks: Ack[];
@@ -87,6 +89,7 @@ class World {
           this.#secondaries.find((node) => node.options.secondaryId === secondaryId)?.holds(seq, keys),
       },
     );
+    this.#direct = new DirectClient(this.#scheduler, random, this.#primary, this.#badWeather(), record);
     const count = random.between(0, random.pick([2, 4, 12]));
     for (let i = 0; i < count; i++) {
       const options = {
@@ -116,6 +119,7 @@ class World {
     this.#isTroubled = false;
     this.#primary.health = GOOD_HEALTH;
     this.#primary.restart();
+    Object.assign(this.#direct.weather, FAIR_WEATHER);
     for (const node of this.#secondaries) {
       Object.assign(node.weather, FAIR_WEATHER);
       node.health = GOOD_HEALTH;
@@ -151,7 +155,7 @@ class World {
 
   report(): Report {
     const outcomes = new Map<string, number>();
-    for (const node of this.#secondaries) {
+    for (const node of [...this.#secondaries, this.#direct]) {
       for (const [kind, count] of node.outcomes) outcomes.set(kind, (outcomes.get(kind) ?? 0) + count);
     }
     const steps = this.#secondaries.reduce((sum, node) => sum + node.steps, this.#primary.steps);
@@ -190,9 +194,15 @@ class World {
   // --- operations
 
   #operate(): void {
-    if (this.#secondaries.length === 0) return;
-    const node = this.#random.pick(this.#secondaries);
     const burst = this.#random.chance(0.1) ? 20 : 1;
+    if (this.#secondaries.length === 0 || this.#random.chance(0.15)) {
+      for (let i = 0; i < burst; i++) {
+        const operation = this.#drawOperation("nobody");
+        if (operation.type !== "get") this.#direct.operate(operation);
+      }
+      return;
+    }
+    const node = this.#random.pick(this.#secondaries);
     for (let i = 0; i < burst; i++) node.operate(this.#drawOperation(node.options.secondaryId), () => undefined);
   }
 
