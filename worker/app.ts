@@ -43,7 +43,8 @@ import {
   PUT_ENTRY,
   REPLICATE,
 } from "./openapi.ts";
-import type { Primary, StoreMetrics } from "./primary-host.ts";
+import type { PrimaryDriver, StoreMetrics } from "./primary-driver.ts";
+import type { Primary } from "./primary-host.ts";
 import { problem } from "./problem.ts";
 import { STREAM_TYPES } from "./stream.ts";
 import type { StreamForm } from "./stream.ts";
@@ -55,19 +56,27 @@ export interface AppEnv {
   ALLOW_ANONYMOUS?: string;
 }
 
+/** A primary as it is asked from here, wherever it runs. */
+export type PrimaryStub = {
+  [Method in "operate" | "get" | "list" | "status" | "metrics"]: (
+    ...args: Parameters<PrimaryDriver[Method]>
+  ) => Promise<Awaited<ReturnType<PrimaryDriver[Method]>>>;
+} & {
+  /** Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. */
+  fetch(request: Request): Promise<Response>;
+};
+
+/** Where primaries are found: a namespace of Durable Objects, or whatever else knows them by their store's name. */
+export interface PrimaryNamespace {
+  getByName(store: string): PrimaryStub;
+}
+
 export interface AppOptions<Env extends object = AppEnv> {
   /** Finds the namespace of the primaries; `env.PRIMARY` unless given. */
-  primary?: (env: Env) => DurableObjectNamespace<Primary>;
+  primary?: (env: Env) => PrimaryNamespace;
   /** Decides whether a request may use a store, before anything is read of the store. */
   authorize?: (request: Request, target: { store: string }) => boolean | Promise<boolean>;
 }
-
-/** A primary as it is asked from here: the platform's own type of a stub takes unions of plain values apart. */
-type PrimaryStub = {
-  [Method in "operate" | "get" | "list" | "status" | "metrics" | "fetch"]: (
-    ...args: Parameters<Primary[Method]>
-  ) => Promise<Awaited<ReturnType<Primary[Method]>>>;
-};
 
 interface Types {
   Bindings: AppEnv;
@@ -184,7 +193,7 @@ class Stores {
   }
 
   #primaryOf(c: RequestContext, store: string): PrimaryStub {
-    const namespace = this.#options.primary?.(c.env as never) ?? c.env.PRIMARY;
+    const namespace: PrimaryNamespace = this.#options.primary?.(c.env as never) ?? c.env.PRIMARY;
     return namespace.getByName(store);
   }
 }

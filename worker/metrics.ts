@@ -1,6 +1,6 @@
 // Stores' figures in the text format of Prometheus.
 
-import type { StoreMetrics } from "./primary-host.ts";
+import type { StoreMetrics } from "./primary-driver.ts";
 
 /** The media type of that format. */
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";

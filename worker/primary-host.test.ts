@@ -6,7 +6,8 @@ import { COMMIT_OPERATIONS_MAX, DEADLINE_MS, FRAME_BYTES_MAX, PART_CHANGES_MAX }
 import { CLOSE } from "../src/protocol.ts";
 import type { Outcome, Snapshot, Update } from "../src/protocol.ts";
 import type { AppEnv } from "./app.ts";
-import type { Primary, StoreStatus } from "./primary-host.ts";
+import type { StoreStatus } from "./primary-driver.ts";
+import type { Primary } from "./primary-host.ts";
 import { Peer } from "./testing/peer.ts";
 
 /** A primary as these tests ask it: the platform's own type of a stub takes unions of plain values apart. */

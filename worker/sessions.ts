@@ -1,5 +1,5 @@
-// The sessions of the primary machine as its host serves them: a WebSocket, or one operation of an HTTP request.
-// The third kind, a stream for a reader, stands in stream.ts.
+// The sessions of the primary machine as its driver serves them: a WebSocket, or one operation of an HTTP request.
+// The third kind, a stream for a reader, stands in stream.ts; hibernating-session.ts is a socket that outlives memory.
 
 import { LineReader, decodeUpstream, packFrames } from "../src/codec.ts";
 import type { Refusal } from "../src/codec.ts";
@@ -7,43 +7,34 @@ import type { Memo, SessionId } from "../src/effects.ts";
 import type { Json } from "../src/kv.ts";
 import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
 
-/** What the host does with a session, whatever is behind it. */
+/** What the driver does with a session, whatever is behind it. */
 export interface Session {
+  readonly kind: "socket" | "stream" | "request";
   /** Takes all that one turn has for it, in order. `encode` gives a message's line of the protocol. */
   send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void;
   remember(memo: Memo | undefined): void;
   close(code: number, reason: string): void;
 }
 
-/** What is kept beside a socket while the object sleeps. */
-interface Attachment {
-  session: SessionId;
-  memo?: Memo;
+/** A WebSocket, as far as a session uses it. */
+export interface Socket {
+  readonly readyState: number;
+  send(text: string): void;
+  close(code: number, reason: string): void;
 }
 
-/** A hibernatable WebSocket. */
+const OPEN = 1;
+
+/** A WebSocket that lives no longer than the memory of its host. */
 export class SocketSession implements Session {
+  readonly kind = "socket";
   readonly id: SessionId;
-  readonly memo: Memo | undefined;
-  readonly #socket: WebSocket;
+  readonly #socket: Socket;
   readonly #lines = new LineReader();
 
-  private constructor(socket: WebSocket, { session, memo }: Attachment) {
+  constructor(socket: Socket, id: SessionId) {
     this.#socket = socket;
-    this.id = session;
-    this.memo = memo;
-  }
-
-  /** A socket that has just been accepted. */
-  static open(socket: WebSocket, id: SessionId): SocketSession {
-    const session = new SocketSession(socket, { session: id });
-    session.remember(undefined);
-    return session;
-  }
-
-  /** A socket that has outlived the memory of the object that accepted it. */
-  static reopen(socket: WebSocket): SocketSession {
-    return new SocketSession(socket, socket.deserializeAttachment() as Attachment);
+    this.id = id;
   }
 
   /** The messages that a frame completes and, if it is not of the protocol, why; then the socket is of no more use. */
@@ -64,17 +55,16 @@ export class SocketSession implements Session {
 
   send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void {
     // Its end may not have been heard of yet; the close event that follows ends the session.
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.readyState !== OPEN) return;
     for (const frame of packFrames(messages.map(encode))) this.#socket.send(frame);
   }
 
-  remember(memo: Memo | undefined): void {
-    const attachment: Attachment = memo ? { session: this.id, memo } : { session: this.id };
-    this.#socket.serializeAttachment(attachment);
+  remember(_memo: Memo | undefined): void {
+    // What is told here would be lost together with the socket.
   }
 
   close(code: number, reason: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(code, toCloseReason(reason));
+    if (this.#socket.readyState === OPEN) this.#socket.close(code, toCloseReason(reason));
   }
 }
 
@@ -88,12 +78,16 @@ function toCloseReason(sentence: string): string {
 
 /** An operation that came by HTTP or RPC: a session that ends with its reply. */
 export class RequestSession implements Session {
+  readonly kind = "request";
+  /** Rejects when its primary ends without an answer. */
   readonly reply: Promise<Reply>;
   #resolve: (reply: Reply) => void = () => {};
+  #reject: (error: Error) => void = () => {};
 
   constructor() {
-    this.reply = new Promise((resolve) => {
+    this.reply = new Promise((resolve, reject) => {
       this.#resolve = resolve;
+      this.#reject = reject;
     });
   }
 
@@ -108,7 +102,7 @@ export class RequestSession implements Session {
     // It is never a member.
   }
 
-  close(): void {
-    // The machine closes members only.
+  close(_code: number, reason: string): void {
+    this.#reject(new Error(reason));
   }
 }

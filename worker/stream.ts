@@ -24,6 +24,7 @@ export interface StreamEvents {
 }
 
 export class StreamSession implements Session {
+  readonly kind = "stream";
   readonly body: ReadableStream<Uint8Array>;
   readonly #form: StreamForm;
   readonly #events: StreamEvents;

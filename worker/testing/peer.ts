@@ -26,14 +26,26 @@ export class Peer {
       socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
     });
     socket.addEventListener("message", ({ data }) => this.#take(data as string));
-    socket.accept();
   }
 
   static async connect(door: Door, url = "http://primary/"): Promise<Peer> {
     const headers = { Upgrade: "websocket", "Sec-WebSocket-Protocol": SUBPROTOCOL };
     const response = await door.fetch(new Request(url, { headers }));
     if (!response.webSocket) throw new Error(`not upgraded: ${response.status} ${await response.text()}`);
-    return new Peer(response.webSocket);
+    const peer = new Peer(response.webSocket);
+    response.webSocket.accept();
+    return peer;
+  }
+
+  /** Over the network. Rejects if there is no primary that lets it in. */
+  static async dial(url: string): Promise<Peer> {
+    const socket = new WebSocket(url, SUBPROTOCOL);
+    const peer = new Peer(socket);
+    await new Promise<void>((resolve, reject) => {
+      socket.addEventListener("open", () => resolve());
+      socket.addEventListener("error", () => reject(new Error(`no socket to ${url}`)));
+    });
+    return peer;
   }
 
   send(...messages: Upstream[]): void {

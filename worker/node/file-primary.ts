@@ -1,0 +1,110 @@
+// The host of the primary machine on Node: its driver on a file and on sockets of this process, with what a Durable
+// Object's methods offer. Sockets end with the process, so there is no memory that they could outlive.
+
+import { setImmediate } from "node:timers/promises";
+import type { SessionId } from "../../src/effects.ts";
+import { COMPACT_EVERY_MS } from "../../src/limits.ts";
+import type { PrimarySettings } from "../../src/primary.ts";
+import type { PrimaryStub } from "../app.ts";
+import { logFailure } from "../log.ts";
+import { PrimaryDriver } from "../primary-driver.ts";
+import { SocketSession } from "../sessions.ts";
+import type { Socket } from "../sessions.ts";
+import { SqlStore } from "../sql-store.ts";
+import { FileDatabase } from "./file-database.ts";
+
+/** The close code of an endpoint that ends (RFC 6455, 7.4.1). */
+const GOING_AWAY = 1001;
+
+/** What a socket's owner tells its session. */
+export interface SocketEvents {
+  receive(frame: string | ArrayBuffer): void;
+  end(): void;
+}
+
+export class FilePrimary {
+  /** What the app asks. */
+  readonly stub: PrimaryStub;
+  readonly #database: FileDatabase;
+  readonly #store: SqlStore;
+  readonly #driver: PrimaryDriver;
+  readonly #ended: () => void;
+  #compaction: ReturnType<typeof setTimeout> | undefined;
+
+  /** Opens the file, or creates it. `ended` is called when it has failed and must be opened anew, not by `close`. */
+  constructor(path: string, settings: PrimarySettings, ended: () => void) {
+    this.#ended = ended;
+    this.#database = new FileDatabase(path);
+    this.#store = new SqlStore(this.#database);
+    this.#driver = new PrimaryDriver(this.#store, settings, {
+      comeRound: () => setImmediate(),
+      written: () => this.#scheduleCompaction(),
+      ended: () => {},
+      failed: () => this.#fail(),
+    });
+    if (this.#store.hasClients()) this.#scheduleCompaction();
+    this.#driver.start();
+    const driver = this.#driver;
+    this.stub = {
+      operate: (update) => driver.operate(update),
+      get: async (key) => driver.get(key),
+      list: async (range, limit, reverse) => driver.list(range, limit, reverse),
+      status: async () => driver.status(),
+      metrics: async () => driver.metrics(),
+      fetch: async (request) => driver.refuseIfFull() ?? driver.openStream(request),
+    };
+  }
+
+  /** The answer to whoever wants to open a socket while there are too many. */
+  refuseIfFull(): Response | undefined {
+    return this.#driver.refuseIfFull();
+  }
+
+  /** Begins the session of an open socket. */
+  accept(socket: Socket): SocketEvents {
+    let session: SocketSession;
+    const id: SessionId = this.#driver.open((id) => {
+      session = new SocketSession(socket, id);
+      return session;
+    });
+    return {
+      receive: (frame) => {
+        // A peer's heartbeat; neither text is a line of the protocol, as it has no line feed.
+        if (frame === "ping") socket.send("pong");
+        else void this.#driver.receive(session, frame);
+      },
+      end: () => this.#driver.release(id),
+    };
+  }
+
+  /** Ends every session and gives the file back. */
+  close(): void {
+    this.#stop("the primary is shutting down");
+  }
+
+  #fail(): void {
+    this.#stop("the primary broke a promise of its own and starts anew");
+    this.#ended();
+  }
+
+  #stop(reason: string): void {
+    clearTimeout(this.#compaction);
+    this.#driver.stop(GOING_AWAY, reason);
+    try {
+      this.#database.close();
+    } catch (error) {
+      logFailure("close-failed", error);
+    }
+  }
+
+  /** Compacts now and then, for as long as there is something to drop; that alone does not keep the process alive. */
+  #scheduleCompaction(): void {
+    this.#compaction ??= setTimeout(() => void this.#compact(), COMPACT_EVERY_MS).unref();
+  }
+
+  async #compact(): Promise<void> {
+    await this.#driver.compact();
+    this.#compaction = undefined;
+    if (this.#store.hasClients()) this.#scheduleCompaction();
+  }
+}

@@ -1,0 +1,174 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { request } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, describe, expect, test } from "vitest";
+import type { StoreStatus } from "../primary-driver.ts";
+import { Peer } from "../testing/peer.ts";
+import { NodeServer } from "./node-server.ts";
+import type { NodeServerOptions } from "./node-server.ts";
+
+const SERVING_PROCESS = join(import.meta.dirname, "testing", "serving-process.ts");
+
+const endings: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of endings.splice(0).toReversed()) await end();
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "headwater-node-"));
+  endings.push(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function serve(options: Partial<NodeServerOptions> = {}): Promise<NodeServer> {
+  const server = await NodeServer.start({ folder: newFolder(), ...options });
+  endings.push(() => server.stop());
+  return server;
+}
+
+const storeOf = ({ origin }: { origin: string }, store = "store"): string => `${origin}/v1/stores/${store}`;
+const put = (url: string, key: string, value: unknown, headers: Record<string, string> = {}): Promise<Response> =>
+  fetch(`${url}/entries/${key}`, { method: "PUT", body: JSON.stringify(value), headers });
+const statusOf = async (url: string): Promise<StoreStatus> =>
+  (await (await fetch(`${url}/status`)).json()) as StoreStatus;
+const dial = (url: string): Promise<Peer> => Peer.dial(`${url.replace("http", "ws")}/replicate`);
+
+/** The status and the body with which an upgrade is answered that is not let pass. */
+async function upgrade(url: string, headers: Record<string, string> = {}): Promise<[number | undefined, unknown]> {
+  const key = "dGhlIHNhbXBsZSBub25jZQ==";
+  const handshake = {
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": key,
+  };
+  const asked = request(url, { headers: { ...handshake, ...headers } }).end();
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  return [answer.statusCode, JSON.parse((await answer.toArray()).join(""))];
+}
+
+describe("a primary on Node", () => {
+  test("answers over HTTP as the worker does, and keeps everything for the next process", async () => {
+    const folder = newFolder();
+    const first = await serve({ folder });
+    const url = storeOf(first);
+    expect(await (await put(url, "a", { x: 1 })).json()).toEqual({ seq: 1, replicas: 0 });
+    const repeatable = { "Idempotency-Key": "me:1" };
+    for (let count = 0; count < 2; count++) {
+      expect(await (await put(url, "b", 2, repeatable)).json()).toEqual({ seq: 2, replicas: 0 });
+    }
+    expect((await put(url, "a", 3, { "If-Match": '"9"' })).status).toBe(412);
+    expect((await fetch(`${url}/entries/none`)).status).toBe(404);
+    // Stores that differ in capital letters only are two.
+    expect(await (await put(storeOf(first, "STORE"), "c", 1)).json()).toEqual({ seq: 1, replicas: 0 });
+    const before = await statusOf(url);
+    await first.stop();
+
+    const second = await serve({ folder });
+    expect(await (await fetch(`${storeOf(second)}/entries`)).json()).toEqual({
+      entries: [
+        { key: "a", value: { x: 1 }, seq: 1 },
+        { key: "b", value: 2, seq: 2 },
+      ],
+      seq: 2,
+    });
+    expect(await statusOf(storeOf(second))).toEqual(before);
+    expect(await (await put(storeOf(second), "b", 9, repeatable)).json()).toEqual({ seq: 2, replicas: 0 });
+    expect(await (await fetch(`${second.origin}/metrics`)).text()).toContain('headwater_head{store="store"} 2');
+  });
+
+  test("A6, M3: replicates over a WebSocket, and answers when everybody has it", async () => {
+    const url = storeOf(await serve());
+    await put(url, "a", 1);
+    const peers = [await dial(url), await dial(url)];
+    for (const [i, peer] of peers.entries()) await peer.enter(`peer-${i}`);
+    peers[0]!.insert("ann", 1, "b", 2);
+    for (const peer of peers) {
+      const changes = [{ key: "b", value: 2, seq: 2 }];
+      expect(await peer.next()).toEqual({ type: "snapshot", prev: 1, seq: 2, changes, until: 2 });
+      peer.ack(2);
+    }
+    expect(await peers[0]!.next()).toEqual({ type: "operation-ack", clientId: "ann", id: 1, seq: 2, replicas: 2 });
+    peers[1]!.sendText("ping");
+    expect(await peers[1]!.nextText()).toBe("pong");
+    expect((await statusOf(url)).secondaries).toMatchObject([{ state: "in-sync" }, { state: "in-sync" }]);
+
+    const outcome = put(url, "c", 3);
+    for (const peer of peers) await peer.expect("snapshot");
+    peers[0]!.ack(3);
+    peers[1]!.close();
+    expect(await (await outcome).json()).toEqual({ seq: 3, replicas: 1 });
+  });
+
+  test("L2: closes a socket with a reason when what it says is not of the protocol, and all when it stops", async () => {
+    const server = await serve();
+    const url = storeOf(server);
+    const [bad, good] = [await dial(url), await dial(url)];
+    bad.sendText("nonsense\n");
+    expect(await bad.closed).toMatchObject({ code: 4400 });
+    await good.enter("good");
+    await server.stop();
+    endings.pop();
+    expect(await good.closed).toMatchObject({ code: 1001, reason: "the primary is shutting down" });
+  });
+
+  test("streams to a reader, and notices when it has gone", async () => {
+    const url = storeOf(await serve());
+    await put(url, "a", 1);
+    const left = new AbortController();
+    const stream = await fetch(`${url}/replicate`, { signal: left.signal });
+    const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+    expect(JSON.parse((await reader.read()).value!)).toMatchObject({ reset: true, seq: 1 });
+    await put(url, "b", 2);
+    expect(JSON.parse((await reader.read()).value!)).toMatchObject({ prev: 1, seq: 2 });
+    expect((await statusOf(url)).secondaries).toMatchObject([{ mode: "reader" }]);
+    left.abort();
+    await expect.poll(async () => (await statusOf(url)).secondaries).toEqual([]);
+  });
+
+  test("lets nobody in whom `authorize` does not, over HTTP and over WebSockets alike", async () => {
+    const url = storeOf(await serve({ authorize: (asked) => asked.headers.get("authorization") === "Bearer me" }));
+    expect((await fetch(`${url}/status`)).status).toBe(403);
+    expect((await fetch(`${url}/status`, { headers: { Authorization: "Bearer me" } })).status).toBe(200);
+    expect(await upgrade(`${url}/replicate`)).toMatchObject([403, { code: "forbidden" }]);
+    const other = { Authorization: "Bearer me", "Sec-WebSocket-Protocol": "other" };
+    expect(await upgrade(`${url}/replicate`, other)).toMatchObject([400, { code: "bad-request" }]);
+  });
+
+  test("O2: kill -9 amid writes loses nothing that was acknowledged, and goes on in the same epoch", async () => {
+    const folder = newFolder();
+    const acked: string[] = [];
+    const epochs = new Set<string>();
+    for (let round = 0; round < 6; round++) {
+      const child = spawn(process.execPath, [SERVING_PROCESS, folder], { stdio: ["ignore", "pipe", "inherit"] });
+      const ended = once(child, "exit");
+      const [origin] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+      const url = storeOf({ origin });
+      epochs.add((await statusOf(url)).epoch);
+      const { entries } = (await (await fetch(`${url}/entries?limit=1000`)).json()) as { entries: { key: string }[] };
+      const held = new Set(entries.map(({ key }) => key));
+      expect(acked.filter((key) => !held.has(key))).toEqual([]);
+      const killAt = acked.length + 20 + round * 7;
+      let count = 0;
+      const write = async (): Promise<void> => {
+        for (;;) {
+          const key = `${round}-${count++}`;
+          const answer = await put(url, key, round).catch(() => undefined);
+          if (!answer) return;
+          expect(answer.status).toBe(200);
+          acked.push(key);
+          if (acked.length === killAt) child.kill("SIGKILL");
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, write));
+      await ended;
+    }
+    expect(epochs.size).toBe(1);
+    expect(acked.length).toBeGreaterThan(100);
+  }, 60_000);
+});

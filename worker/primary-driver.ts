@@ -1,0 +1,394 @@
+// Drives a primary machine: feeds it what comes in, carries out its effects and keeps its sessions. It decides nothing
+// about operations or membership, and knows no platform: a Durable Object (primary-host.ts) or Node (node/file-primary.ts)
+// gives it a store and sockets, and says what it means to start anew.
+//
+//   sockets, requests, timer --> inbox --a turn takes it all--> machine --> store, then sockets
+
+import { unreachable } from "../src/assert.ts";
+import { encodeDownstream } from "../src/codec.ts";
+import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "../src/effects.ts";
+import type { Entry, Json, Range } from "../src/kv.ts";
+import { SOCKETS_MAX } from "../src/limits.ts";
+import { Primary } from "../src/primary.ts";
+import type { MemberStatus, PrimarySettings } from "../src/primary.ts";
+import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
+import type { Downstream, Join, MemberState, Outcome, Update } from "../src/protocol.ts";
+import { CommitInDoubtError } from "../src/store.ts";
+import type { Commit, Compaction, ListPage, PrimaryPersistence } from "../src/store.ts";
+import { logFailure } from "./log.ts";
+import { problem } from "./problem.ts";
+import { RequestSession } from "./sessions.ts";
+import type { Session, SocketSession } from "./sessions.ts";
+import { STREAM_TYPES, StreamSession } from "./stream.ts";
+
+/** A store as its status shows it. */
+export interface StoreStatus {
+  epoch: string;
+  head: number;
+  floor: number;
+  entries: number;
+  secondaries: MemberStatus[];
+  settings: { lagLimitMs: number };
+}
+
+/** A store's figures; the counters begin when the primary was last loaded. */
+export interface StoreMetrics {
+  head: number;
+  entries: number;
+  sockets: number;
+  streams: number;
+  /** Updates by how they ended: `acked`, or the code of the failure. */
+  operations: Record<string, number>;
+  secondaries: Record<MemberState, number>;
+  rowsWritten: number;
+}
+
+/** What a driver needs of the platform that it runs on. */
+export interface Platform {
+  /** Resolves when the event loop has come round, and with it whatever has arrived in the meantime. */
+  comeRound(): Promise<void>;
+  /** A commit has been written, so that there is something that will be given up one day. */
+  written(): void;
+  /** The session was ended from this side. */
+  ended(session: Session): void;
+  /** A turn has failed. What the machine knew is in the store, or will be asked again: it must start anew. */
+  failed(error: unknown): void;
+}
+
+/** What a turn has for one session. */
+interface Parcel {
+  messages: Downstream<Json>[];
+  memo?: { value: Memo | undefined };
+  close?: { code: number; reason: string };
+}
+
+export class PrimaryDriver {
+  readonly #store: PrimaryPersistence;
+  readonly #settings: PrimarySettings;
+  readonly #platform: Platform;
+  readonly #machine: Primary;
+  readonly #sessions = new Map<SessionId, Session>();
+  readonly #open: Record<Session["kind"], number> = { socket: 0, stream: 0, request: 0 };
+  #nextSession: SessionId = 1;
+  #inbox: { input: PrimaryInput; now: number }[] = [];
+  #turn: Promise<void> | undefined;
+  #lastNow = 0;
+  #parcels = new Map<SessionId, Parcel>();
+  // Many sessions get one and the same snapshot: it is encoded once.
+  readonly #lines = new WeakMap<Downstream<Json>, string>();
+  #wakeAt: number | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #refusal: "storage-full" | "unavailable" | undefined;
+  readonly #operations: Record<string, number> = {};
+  #rowsWritten = 0;
+  #isStopped = false;
+
+  constructor(store: PrimaryPersistence, settings: PrimarySettings, platform: Platform) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#platform = platform;
+    this.#machine = new Primary(store, settings);
+    this.#inbox.push({ input: { type: "start" }, now: this.#now() });
+  }
+
+  /** Takes a session in again that was open before the memory was lost. Only before `start`, by rising id. */
+  reopen(id: SessionId, session: Session, memo: Memo | undefined): void {
+    this.#nextSession = id + 1;
+    this.#hold(id, session);
+    this.#inbox.push({ input: { type: "connect", session: id, ...(memo && { memo }) }, now: this.#now() });
+  }
+
+  start(): void {
+    this.#takeInbox();
+  }
+
+  /** Ends every session and forgets everything; what is on its way is not answered any more. */
+  stop(code: number, reason: string): void {
+    this.#isStopped = true;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    for (const session of this.#sessions.values()) session.close(code, reason);
+    this.#sessions.clear();
+  }
+
+  // --- what is asked of a primary
+
+  /** Does an update and returns its one outcome, at the latest when its deadline has come. */
+  async operate(update: Update): Promise<Outcome> {
+    const request = new RequestSession();
+    const session = this.open(() => request);
+    void this.#give({ type: "receive", session, message: update });
+    const reply = await request.reply;
+    this.release(session);
+    if (reply.type === "get-result") throw new Error("broken promise: an update is answered by its outcome");
+    return reply;
+  }
+
+  /** The entry at this key, as it is at the moment. */
+  get(key: string): Entry<Json> | null {
+    return this.#store.get(key) ?? null;
+  }
+
+  /** The entries of a range and the head that they are true of. */
+  list(range: Range, limit: number, reverse: boolean): ListPage & { seq: number } {
+    return { ...this.#store.list(range, limit, reverse), seq: this.#store.head };
+  }
+
+  status(): StoreStatus {
+    const { epoch, head, floor } = this.#store;
+    return {
+      epoch,
+      head,
+      floor,
+      entries: this.#store.countEntries(),
+      secondaries: this.#machine.members(this.#now()),
+      settings: { lagLimitMs: this.#settings.lagLimitMs },
+    };
+  }
+
+  metrics(): StoreMetrics {
+    const secondaries: StoreMetrics["secondaries"] = { "catching-up": 0, "in-sync": 0, lagging: 0, following: 0 };
+    for (const { state } of this.#machine.members(this.#now())) secondaries[state] += 1;
+    return {
+      head: this.#store.head,
+      entries: this.#store.countEntries(),
+      sockets: this.#open.socket,
+      streams: this.#open.stream,
+      operations: { ...this.#operations },
+      secondaries,
+      rowsWritten: this.#rowsWritten,
+    };
+  }
+
+  /** Opens a stream as `?since=&epoch=&form=` of the request ask for it, or says why it cannot be. */
+  openStream({ url, signal }: Request): Response {
+    const query = new URL(url).searchParams;
+    const form = query.get("form") === "sse" ? "sse" : "ndjson";
+    const session = this.open(
+      (id) =>
+        new StreamSession(form, {
+          onTaken: (ack) => void this.#give({ type: "receive", session: id, message: ack }),
+          onCancel: () => this.release(id),
+        }),
+    );
+    const { body } = this.#sessions.get(session) as StreamSession;
+    // A stream learns that its consumer has gone when it next has something for it; this is told at once.
+    signal.addEventListener("abort", () => this.release(session));
+    const since = query.get("since");
+    const join: Join = {
+      type: "join",
+      version: PROTOCOL_VERSION,
+      secondaryId: `reader-${crypto.randomUUID()}`,
+      mode: "reader",
+      // Without `since`, or where it cannot be continued from, the stream begins with all entries.
+      epoch: since === null ? null : (query.get("epoch") ?? this.#store.epoch),
+      since: Number(since ?? 0),
+    };
+    void this.#give({ type: "receive", session, message: join });
+    return new Response(body, { headers: { "Content-Type": STREAM_TYPES[form], "Cache-Control": "no-cache" } });
+  }
+
+  /** The answer to whoever wants to open a socket or a stream while there are too many. */
+  refuseIfFull(): Response | undefined {
+    if (this.#open.socket + this.#open.stream < SOCKETS_MAX) return undefined;
+    return problem("overloaded", { detail: `${SOCKETS_MAX} sockets are open (SOCKETS_MAX)` });
+  }
+
+  // --- sessions
+
+  /** Begins a session. */
+  open(toSession: (id: SessionId) => Session): SessionId {
+    const id = this.#nextSession++;
+    this.#hold(id, toSession(id));
+    void this.#give({ type: "connect", session: id });
+    return id;
+  }
+
+  /** Takes what a socket has received. Resolves when all of it is carried out. */
+  async receive(session: SocketSession, frame: string | ArrayBuffer): Promise<void> {
+    if (this.#sessions.get(session.id) !== session) return; // It was closed here, and this was on its way.
+    const { messages, refusal } = session.read(frame);
+    for (const message of messages) void this.#give({ type: "receive", session: session.id, message });
+    if (refusal) {
+      session.close(CLOSE.badMessage, refusal.detail);
+      this.release(session.id);
+      this.#platform.ended(session);
+    }
+    await this.#turn;
+  }
+
+  /** Ends a session, unless it has ended before. */
+  release(id: SessionId): void {
+    if (this.#forget(id)) void this.#give({ type: "disconnect", session: id });
+  }
+
+  /** Gives up what is kept for those who were away for too long. Resolves when that is done. */
+  async compact(): Promise<void> {
+    await this.#give({ type: "compact" });
+  }
+
+  /** Resolves when what has come in until now is carried out. */
+  async settled(): Promise<void> {
+    await this.#turn;
+  }
+
+  #hold(id: SessionId, session: Session): void {
+    this.#sessions.set(id, session);
+    this.#open[session.kind] += 1;
+  }
+
+  #forget(id: SessionId): Session | undefined {
+    const session = this.#sessions.get(id);
+    if (!session) return undefined;
+    this.#sessions.delete(id);
+    this.#open[session.kind] -= 1;
+    return session;
+  }
+
+  // --- turns
+
+  /** Puts an input in the inbox; returns the turn that will take it. */
+  #give(input: PrimaryInput): Promise<void> {
+    this.#inbox.push({ input, now: this.#now() });
+    return (this.#turn ??= this.#takeTurn());
+  }
+
+  /**
+   * Each message is an event of its own, and each event would commit on its own. Waiting for the event loop to come
+   * round gathers what has arrived, and all of it shares one commit and leaves as one frame per socket.
+   */
+  async #takeTurn(): Promise<void> {
+    await this.#platform.comeRound();
+    this.#turn = undefined;
+    if (this.#isStopped) return;
+    try {
+      this.#takeInbox();
+    } catch (error) {
+      logFailure("turn-failed", error);
+      this.#platform.failed(error);
+    }
+  }
+
+  #takeInbox(): void {
+    for (const { input, now } of this.#inbox.splice(0)) this.#step(input, now);
+    this.#step({ type: "commit" }, this.#now());
+    this.#dispatch();
+    this.#setTimer();
+  }
+
+  #step(input: PrimaryInput, now: number): void {
+    let next: PrimaryInput | undefined = input;
+    while (next) {
+      const effects: PrimaryEffect[] = this.#machine.step(next, now);
+      next = undefined;
+      // What was persisted is told only after the other effects of the same step: their order is the machine's.
+      for (const effect of effects) next = this.#carryOut(effect, now) ?? next;
+    }
+  }
+
+  /** Carries out what must come first, and keeps for the end of the turn what must not leave before that. */
+  #carryOut(effect: PrimaryEffect, now: number): PrimaryInput | undefined {
+    switch (effect.type) {
+      case "persist":
+        return this.#persist(effect.commit, now);
+      case "compact":
+        this.#compactStore(effect.compaction);
+        return undefined;
+      case "send":
+        this.#count(effect.message);
+        this.#parcelFor(effect.session).messages.push(effect.message);
+        return undefined;
+      case "remember":
+        this.#parcelFor(effect.session).memo = { value: effect.memo };
+        return undefined;
+      case "close":
+        this.#parcelFor(effect.session).close = effect;
+        return undefined;
+      case "wake":
+        this.#wakeAt = effect.at;
+        return undefined;
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #persist(commit: Commit, now: number): PrimaryInput {
+    try {
+      this.#rowsWritten += this.#store.apply(commit, now);
+      this.#platform.written();
+      this.#refusal = undefined;
+      return { type: "persisted" };
+    } catch (error) {
+      if (error instanceof CommitInDoubtError) throw error;
+      const code = String(error).includes("SQLITE_FULL") ? "storage-full" : "unavailable";
+      // It is tried again every 100 ms, and one line tells as much as ten a second.
+      if (this.#refusal !== code) logFailure(`commit-refused: ${code}`, error);
+      this.#refusal = code;
+      return { type: "refused", code };
+    }
+  }
+
+  #compactStore(compaction: Compaction): void {
+    try {
+      this.#store.compact(compaction);
+    } catch (error) {
+      if (error instanceof CommitInDoubtError) throw error;
+      logFailure("compaction-refused", error);
+    }
+  }
+
+  /** After all writes of the turn: what leaves now tells of nothing that is not durable, or is held back until it is. */
+  #dispatch(): void {
+    const parcels = this.#parcels;
+    this.#parcels = new Map();
+    for (const [id, { messages, memo, close }] of parcels) {
+      const session = this.#sessions.get(id);
+      if (!session) continue;
+      if (messages.length > 0) session.send(messages, (message) => this.#encode(message));
+      if (memo) session.remember(memo.value);
+      if (!close) continue;
+      session.close(close.code, close.reason);
+      this.#forget(id);
+      this.#platform.ended(session);
+    }
+  }
+
+  #encode(message: Downstream<Json>): string {
+    let line = this.#lines.get(message);
+    if (line === undefined) {
+      line = encodeDownstream(message);
+      this.#lines.set(message, line);
+    }
+    return line;
+  }
+
+  #parcelFor(session: SessionId): Parcel {
+    let parcel = this.#parcels.get(session);
+    if (!parcel) {
+      parcel = { messages: [] };
+      this.#parcels.set(session, parcel);
+    }
+    return parcel;
+  }
+
+  #count(message: Downstream<Json>): void {
+    if (message.type !== "operation-ack" && message.type !== "operation-failed") return;
+    const outcome = message.type === "operation-ack" ? "acked" : message.code;
+    this.#operations[outcome] = (this.#operations[outcome] ?? 0) + 1;
+  }
+
+  // --- time
+
+  /** Keeps one timer for the time asked for, and none while nothing is in flight: a timer keeps an object awake. */
+  #setTimer(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#wakeAt === undefined) return;
+    this.#timer = setTimeout(() => void this.#give({ type: "tick" }), Math.max(0, this.#wakeAt - this.#now()));
+  }
+
+  /** Milliseconds that never run backwards, whatever the platform's clock does. */
+  #now(): number {
+    this.#lastNow = Math.max(this.#lastNow, Date.now());
+    return this.#lastNow;
+  }
+}
