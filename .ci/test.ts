@@ -35,6 +35,7 @@ const root = join(import.meta.dirname, "..");
 const reports = join(root, "reports");
 const STEP_MS = 20 * 60_000;
 const STOP_MS = 10_000;
+const CHAOS_SECONDS = 60;
 
 // Children run on this process's Node and find the project's own commands first, however the runner was started.
 process.env.PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
@@ -52,6 +53,7 @@ const steps: Record<string, () => Promise<Count>> = {
   page: () => check("vite", "build"),
   deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
   e2e: playwright,
+  chaos: () => check("node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
 };
 
 let running: number | undefined;
@@ -180,7 +182,7 @@ function chosenSteps(): string[] {
     process.exit(2);
   }
   // The browser is shown the built page.
-  if (chosen.has("e2e")) chosen.add("page");
+  if (chosen.has("e2e") || chosen.has("chaos")) chosen.add("page");
   return names.filter((name) => chosen.has(name));
 }
 

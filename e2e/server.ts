@@ -98,7 +98,7 @@ export interface StoreStatus {
   secondaries: { id: string; mode: string; state: string; acked: number; lagMs: number }[];
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;

@@ -445,7 +445,7 @@ class Checker {
       if (line.type !== "persisted" && line.type !== "disk-lost") continue;
       const disk = this.#disks.get(line.disk) ?? new Disk();
       this.#disks.set(line.disk, disk);
-      if (line.type === "disk-lost") disk.lostAt.push(line.at);
+      if (line.type === "disk-lost") disk.losses.push(line);
       else disk.add(line);
     }
   }
@@ -608,7 +608,7 @@ class Timeline {
 /** What a disk is known to have held, and when. */
 class Disk {
   prefixes: readonly string[] | undefined;
-  readonly lostAt: number[] = [];
+  readonly losses: LineOf<"disk-lost">[] = [];
   readonly #reports: LineOf<"persisted">[] = [];
   /** By epoch: the time of each report that raised the highest seq, and that seq. */
   readonly #highest = new Map<string, { times: number[]; seqs: number[] }>();
@@ -634,12 +634,13 @@ class Disk {
   deniesAfter(time: number, epoch: string | null, seq: number): boolean {
     const after = this.#reports.find(({ at }) => at > time);
     if (!after || (after.epoch === epoch && after.seq >= seq)) return false;
-    return !this.lostAt.some((at) => at <= after.at);
+    return !this.losses.some(({ at }) => at <= after.at);
   }
 
   /** What must still be on it for who began to read at `begunAt`, and has read by `at`. */
   latest(begunAt: number, at: number): { epoch: string; seq: number } | undefined {
-    const lostAt = this.lostAt.findLast((time) => time <= at) ?? -Infinity;
+    const loss = this.losses.findLast((one) => one.at <= at);
+    const lostAt = loss ? (loss.until ?? loss.at) : -Infinity;
     return this.#reports.findLast((report) => report.at <= begunAt && report.at > lostAt);
   }
 }

@@ -90,10 +90,11 @@ interface Persisted {
   prefixes?: readonly string[] | undefined;
 }
 
-/** A disk was wiped or set back: what was said of it does not hold any more. */
+/** A disk was wiped or set back, at some time from `at` to `until`: what was said of it before does not hold any more. */
 interface DiskLost {
   type: "disk-lost";
   at: number;
+  until?: number;
   disk: string;
 }
 

@@ -1,0 +1,56 @@
+// Finds the processes of a browser, which no driver tells: by a mark on its command line, through /proc. On systems
+// without it there are none to be found.
+
+import { readFileSync, readdirSync } from "node:fs";
+
+interface Process {
+  pid: number;
+  parent: number;
+  /** Arguments, each followed by a zero; browsers rewrite theirs with spaces. */
+  command: string;
+}
+
+function listProcesses(): Process[] {
+  let names: string[];
+  try {
+    names = readdirSync("/proc");
+  } catch {
+    return [];
+  }
+  return names.flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, "utf8");
+      const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1];
+      return [{ pid: Number(name), parent: Number(parent), command }];
+    } catch {
+      return []; // It has ended meanwhile.
+    }
+  });
+}
+
+/** The first process of a family whose command line has this argument. */
+export function findProcess(argument: string): number | undefined {
+  const marked = listProcesses().filter(({ command }) => command.split(/[\0 ]/).includes(argument));
+  return marked.find(({ parent }) => !marked.some(({ pid }) => pid === parent))?.pid;
+}
+
+/** The renderers below a browser's process. */
+export function findRenderers(browser: number): number[] {
+  const all = listProcesses();
+  const family = new Set([browser]);
+  for (let size = 0; size !== family.size;) {
+    size = family.size;
+    for (const { pid, parent } of all) if (family.has(parent)) family.add(pid);
+  }
+  return all.filter(({ pid, command }) => family.has(pid) && command.includes("--type=renderer")).map(({ pid }) => pid);
+}
+
+/** Sends a signal; a process that has ended meanwhile does not get it. */
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended.
+  }
+}

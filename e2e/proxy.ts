@@ -1,0 +1,154 @@
+// A bad network between browsers and a primary: a TCP proxy that delays, holds back, cuts and half-cuts. It stands outside
+// of the browser because nothing inside reaches the sockets of a SharedWorker.
+
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
+
+/** One direction: how long everything takes, and whether anything passes at all. */
+interface Flow {
+  delayMs: number;
+  isHeld: boolean;
+}
+
+type Side = "browser" | "primary";
+
+export class Proxy {
+  /** What goes to the primary, and what comes from it. */
+  readonly up: Flow = { delayMs: 0, isHeld: false };
+  readonly down: Flow = { delayMs: 0, isHeld: false };
+  /** New connections are ended at once. */
+  isRefusing = false;
+  readonly #server: Server;
+  readonly #target: number;
+  readonly #connections = new Set<Connection>();
+
+  private constructor(target: number) {
+    this.#target = target;
+    // A side that has ended is still written to: that is decided here and not by the socket.
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+  }
+
+  static async start(target: number): Promise<Proxy> {
+    const proxy = new Proxy(target);
+    proxy.#server.listen(0, "127.0.0.1");
+    await once(proxy.#server, "listening");
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Ends all connections, for both sides to see. */
+  drop(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  /** Ends all connections for one side; the other one hears nothing, not even an end. */
+  halfOpen(gone: Side): void {
+    for (const connection of this.#connections) connection.halfOpen(gone);
+  }
+
+  /** Lets everything through again; what was held back comes now. Connections that only one side has are ended. */
+  heal(): void {
+    this.isRefusing = false;
+    for (const flow of [this.up, this.down]) Object.assign(flow, { delayMs: 0, isHeld: false });
+    for (const connection of this.#connections) connection.heal();
+  }
+
+  async stop(): Promise<void> {
+    this.drop();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  #accept(browser: Socket): void {
+    if (this.isRefusing) {
+      browser.on("error", () => {}).destroy();
+      return;
+    }
+    const primary = connect({ port: this.#target, host: "127.0.0.1", allowHalfOpen: true });
+    const connection = new Connection(browser, primary, this.up, this.down, () => this.#connections.delete(connection));
+    this.#connections.add(connection);
+  }
+}
+
+class Connection {
+  readonly #sockets: Record<Side, Socket>;
+  readonly #streams: Stream[];
+  readonly #ended: () => void;
+  #isHalfOpen = false;
+
+  constructor(browser: Socket, primary: Socket, up: Flow, down: Flow, ended: () => void) {
+    this.#sockets = { browser, primary };
+    this.#ended = ended;
+    this.#streams = [new Stream(browser, primary, up), new Stream(primary, browser, down)];
+    for (const socket of [browser, primary]) {
+      socket.setNoDelay(true);
+      // `close` follows.
+      socket.on("error", () => {});
+      socket.on("close", () => this.#isHalfOpen || this.destroy());
+    }
+  }
+
+  destroy(): void {
+    this.#ended();
+    for (const socket of Object.values(this.#sockets)) socket.destroy();
+    for (const stream of this.#streams) stream.end();
+  }
+
+  halfOpen(gone: Side): void {
+    this.#isHalfOpen = true;
+    this.#sockets[gone].destroy();
+  }
+
+  heal(): void {
+    if (this.#isHalfOpen) this.destroy();
+    else for (const stream of this.#streams) stream.move();
+  }
+}
+
+/** One direction of one connection: what has come leaves in its order, when it is due. */
+class Stream {
+  readonly #to: Socket;
+  readonly #flow: Flow;
+  /** `undefined` is the end. */
+  readonly #waiting: { at: number; chunk: Buffer | undefined }[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(from: Socket, to: Socket, flow: Flow) {
+    this.#to = to;
+    this.#flow = flow;
+    from.on("data", (chunk: Buffer) => this.#take(chunk));
+    from.on("end", () => this.#take(undefined));
+  }
+
+  #take(chunk: Buffer | undefined): void {
+    const at = Math.max(performance.now() + this.#flow.delayMs, this.#waiting.at(-1)?.at ?? 0);
+    this.#waiting.push({ at, chunk });
+    this.move();
+  }
+
+  /** Passes on what is due. */
+  move(): void {
+    clearTimeout(this.#timer);
+    while (this.#waiting[0] && !this.#flow.isHeld) {
+      const { at, chunk } = this.#waiting[0];
+      const waitMs = at - performance.now();
+      if (waitMs > 0) {
+        this.#timer = setTimeout(() => this.move(), waitMs);
+        return;
+      }
+      this.#waiting.shift();
+      if (this.#to.destroyed) continue;
+      if (chunk) this.#to.write(chunk);
+      else this.#to.end();
+    }
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#waiting.length = 0;
+  }
+}
