@@ -10,10 +10,10 @@
 import { openDB } from "idb";
 import type { DBSchema, IDBPDatabase, IDBPTransaction } from "idb";
 import { assert } from "../../src/assert.ts";
-import type { Entry } from "../../src/kv.ts";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
+import type { Checkpoint, Image, ReplicaPersistence, Stored } from "./replica-persistence.ts";
 
 /** Raised with every change of what is stored. A new version is a new database. */
 const FORMAT_VERSION = 1;
@@ -24,35 +24,12 @@ const LOG_UNITS_MAX = 4 * 1024 * 1024;
 const FOLD_IDLE_MS = 1000;
 const FOLD_AT_ONCE = 4;
 
-/** Which state the checkpoint holds, and of which replica. */
-export interface Checkpoint {
-  secondaryId: string;
-  epoch: string;
-  seq: number;
-  /** New with each checkpoint, so that a writer notices when its database was deleted or replaced. */
-  stamp: string;
-}
-
 interface Schema extends DBSchema {
   log: { key: number; value: StepLines[] };
   pages: { key: number; value: string };
   meta: { key: string; value: Checkpoint };
 }
 type StoreName = "log" | "pages" | "meta";
-
-/** What the database holds: nothing, or a checkpoint and what came after it. */
-export interface Stored {
-  checkpoint: Checkpoint | undefined;
-  pages: string[];
-  steps: StepLines[];
-}
-
-/** The replica's visible state. */
-export interface Image {
-  epoch: string;
-  seq: number;
-  entries: Iterable<Entry>;
-}
 
 /** The database does not continue what this replica has written: it was deleted or replaced behind its back. */
 class ReplacedError extends Error {
@@ -65,7 +42,7 @@ export function databaseName(url: string, prefixes: readonly string[] | undefine
   return `headwater:${FORMAT_VERSION}:${url}${part}`;
 }
 
-export class IdbStore {
+export class IdbStore implements ReplicaPersistence {
   readonly #name: string;
   readonly #durability: "relaxed" | "strict";
   readonly #readImage: () => Image | undefined;
@@ -85,7 +62,7 @@ export class IdbStore {
     this.#readImage = readImage;
   }
 
-  /** Reads everything, in one transaction. Rejects if the database cannot be opened. */
+  /** Rejects if the database cannot be opened. */
   async load(): Promise<Stored> {
     const db = await this.#open();
     const tx = db.transaction(["log", "pages", "meta"]);
@@ -102,7 +79,6 @@ export class IdbStore {
     return { checkpoint, pages, steps };
   }
 
-  /** Makes these steps durable, with all before them, in one transaction. Rejects if it could not be done. */
   persist(steps: StepLines[], secondaryId: string): Promise<void> {
     return this.#queue(async () => {
       clearTimeout(this.#foldTimer);
@@ -120,12 +96,10 @@ export class IdbStore {
     });
   }
 
-  /** Replaces everything by the visible state. */
   checkpoint(secondaryId: string): Promise<void> {
     return this.#queue(() => this.#writeCheckpoint(secondaryId));
   }
 
-  /** Deletes everything: what is stored is of no use. */
   clear(): Promise<void> {
     return this.#queue(async () => {
       await this.#write(["log", "pages", "meta"], async (tx) => {
@@ -140,7 +114,6 @@ export class IdbStore {
     });
   }
 
-  /** Waits for what is being written, and ends the connection. */
   async close(): Promise<void> {
     clearTimeout(this.#foldTimer);
     this.#isClosed = true;

@@ -22,6 +22,7 @@ import { randomId } from "../random-id.ts";
 import { IdbStore, databaseName } from "./idb-store.ts";
 import { tryLock, waitForLock } from "./lock.ts";
 import type { Release } from "./lock.ts";
+import type { ReplicaPersistence } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
 import { VisibleState } from "./visible-state.ts";
 
@@ -51,7 +52,7 @@ export class ReplicaHost {
   #state = new VisibleState();
   #machine: Secondary | undefined;
   #secondaryId = randomId();
-  #store: IdbStore | undefined;
+  #store: ReplicaPersistence | undefined;
   #release: Release | undefined;
   #reader = new LineReader();
   /** The received text of each snapshot, for as long as someone needs the snapshot. */
@@ -143,7 +144,7 @@ export class ReplicaHost {
   }
 
   /** Takes what is stored as the visible state. Only the lock's holder may throw away what is of no use. */
-  async #load(store: IdbStore): Promise<void> {
+  async #load(store: ReplicaPersistence): Promise<void> {
     const stored = await store.load();
     const state = VisibleState.fromStored(stored);
     if (!state) {

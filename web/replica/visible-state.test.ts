@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import { databaseName } from "./idb-store.ts";
-import type { Stored } from "./idb-store.ts";
+import type { Stored } from "./replica-persistence.ts";
 import { VisibleState } from "./visible-state.ts";
 
 type Model = Map<string, { value: number; seq: number }>;

@@ -5,7 +5,7 @@ import type { Change, Entry } from "../../src/kv.ts";
 import { OrderedMap } from "../../src/store.ts";
 import { packPages, unpackPage } from "../feed.ts";
 import type { StepLines, WholeState } from "../feed.ts";
-import type { Image, Stored } from "./idb-store.ts";
+import type { Image, Stored } from "./replica-persistence.ts";
 
 export class VisibleState {
   readonly #entries = new OrderedMap<Entry>();

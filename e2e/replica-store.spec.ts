@@ -1,0 +1,148 @@
+// The browser's own storage, as the replica's store uses it: the contract in a real page, and kill -9 of the whole browser
+// amid writes. The page is built here and is no part of the product.
+
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium, expect, test as base } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { build } from "vite";
+import { locateBrowser } from "./browser.ts";
+
+const PAGE = join(import.meta.dirname, "..", "web", "testing", "replica-store-page.ts");
+const ROUNDS = 6;
+
+type Durability = "relaxed" | "strict";
+
+/** What the page offers; these specs see it from outside, so it is written down here again. */
+interface StorePage {
+  runContract(durability: Durability): Promise<{ title: string; failure?: string }[]>;
+  writeEndlessly(name: string, durability: Durability): Promise<never>;
+  verify(name: string): Promise<number>;
+}
+type StoreWindow = Window & { storePage: StorePage };
+
+const test = base.extend<object, { storeOrigin: string }>({
+  /** Where the page is served: an origin of its own, so that it has storage of its own. */
+  storeOrigin: [
+    async ({}, use) => {
+      const code = await bundle();
+      const server = createServer(({ url }, response) => {
+        const isScript = url === "/page.js";
+        response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
+        response.end(isScript ? code : '<!doctype html><script type="module" src="/page.js"></script>');
+      });
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      await use(`http://localhost:${(server.address() as AddressInfo).port}/`);
+      server.closeAllConnections();
+      server.close();
+    },
+    { scope: "worker" },
+  ],
+});
+
+async function bundle(): Promise<string> {
+  const lib = { entry: PAGE, formats: ["es" as const], fileName: "page" };
+  const built = await build({ configFile: false, logLevel: "warn", build: { write: false, target: "es2023", lib } });
+  const [output] = [built].flat();
+  if (!output || !("output" in output)) throw new Error("nothing was built");
+  return output.output[0].code;
+}
+
+async function openPage(page: Page, origin: string): Promise<void> {
+  await page.goto(origin);
+  await page.waitForFunction(() => "storePage" in window);
+}
+
+for (const durability of ["relaxed", "strict"] as const) {
+  test(`IndexedDB keeps the contract of a replica's store, ${durability}`, async ({ page, storeOrigin }) => {
+    await openPage(page, storeOrigin);
+    const results = await page.evaluate(
+      (asked) => (window as unknown as StoreWindow).storePage.runContract(asked),
+      durability,
+    );
+    expect(results.filter(({ failure }) => failure !== undefined)).toEqual([]);
+    expect(results.length).toBeGreaterThan(5);
+  });
+
+  test(`kill -9 of the browser amid writes loses nothing that was durable, ${durability}`, async ({ storeOrigin }) => {
+    const profile = await mkdtemp(join(tmpdir(), "headwater-profile-"));
+    let durable = 0;
+    for (let round = 0; round <= ROUNDS; round++) {
+      const browser = await OwnBrowser.start(profile);
+      const { page } = browser;
+      await openPage(page, storeOrigin);
+      const seq = await page.evaluate(() => (window as unknown as StoreWindow).storePage.verify("endless"));
+      expect(seq).toBeGreaterThanOrEqual(durable);
+      if (round < ROUNDS) {
+        let left = 3 + Math.floor(Math.random() * 60);
+        const isTime = new Promise<void>((resolve) => {
+          page.on("console", (message) => {
+            durable = Number(/^durable (\d+)$/.exec(message.text())?.[1] ?? durable);
+            if (--left === 0) resolve();
+          });
+        });
+        const end = page
+          .evaluate(
+            (asked) => (window as unknown as StoreWindow).storePage.writeEndlessly("endless", asked),
+            durability,
+          )
+          .catch((error: unknown) => String(error));
+        await Promise.race([isTime, end.then((error) => Promise.reject(new Error(`it ended by itself: ${error}`)))]);
+        await browser.kill();
+        await end;
+      } else await browser.kill();
+    }
+    expect(durable).toBeGreaterThan(3 * ROUNDS);
+    await rm(profile, { recursive: true, force: true });
+  });
+}
+
+/** A browser that can be killed with everything it has started, like by a power cut. */
+class OwnBrowser {
+  readonly page: Page;
+  readonly #process: ChildProcess;
+
+  private constructor(process: ChildProcess, page: Page) {
+    this.#process = process;
+    this.page = page;
+  }
+
+  static async start(profile: string): Promise<OwnBrowser> {
+    const path = process.env.HEADWATER_CHROMIUM ?? locateBrowser();
+    if (path === undefined) throw new Error("there is no browser");
+    const args = [
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--no-first-run",
+      "--disable-background-networking",
+    ];
+    args.push(`--user-data-dir=${profile}`, "--remote-debugging-port=0", "about:blank");
+    // A group of its own, so that it can be ended as a whole.
+    const started = spawn(path, args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
+    for await (const line of createInterface({ input: started.stderr })) {
+      const endpoint = /DevTools listening on (\S+)/.exec(line)?.[1];
+      if (endpoint === undefined) continue;
+      // What it says from now on is not needed, but must be taken.
+      started.stderr.resume();
+      const browser = await chromium.connectOverCDP(endpoint);
+      const [context] = browser.contexts();
+      return new OwnBrowser(started, await context!.newPage());
+    }
+    throw new Error("the browser did not start");
+  }
+
+  async kill(): Promise<void> {
+    const ended = once(this.#process, "exit");
+    process.kill(-this.#process.pid!, "SIGKILL");
+    await ended;
+  }
+}

@@ -1,0 +1,93 @@
+// The page that runs the contract of a replica's store on real IndexedDB, and writes without end until its browser is
+// killed. A spec builds and drives it; it is no part of the product.
+
+import { deleteDB } from "idb";
+import type { Change, JsonValue } from "../../src/kv.ts";
+import { demandEqual } from "../../src/testing/equality.ts";
+import { IdbStore } from "../replica/idb-store.ts";
+import { Copy, stepOf, testReplicaPersistence } from "./replica-store-contract.ts";
+import type { ReplicaDisk } from "./replica-store-contract.ts";
+
+type Durability = "relaxed" | "strict";
+
+/** What a spec can ask of this page. */
+interface StorePage {
+  /** Runs the whole contract; tells each test's title and, if it failed, why. */
+  runContract(durability: Durability): Promise<{ title: string; failure?: string }[]>;
+  /** Writes step after step, several on their way at a time; says on the console which seq is durable. */
+  writeEndlessly(name: string, durability: Durability): Promise<never>;
+  /** The seq of what is stored, after checking that it is the whole state at that seq. */
+  verify(name: string): Promise<number>;
+}
+
+declare global {
+  interface Window {
+    storePage: StorePage;
+  }
+}
+
+const diskOf = (name: string, durability: Durability): ReplicaDisk => ({
+  open: (readImage) => new IdbStore(name, durability, readImage),
+  wipe: () => deleteDB(name),
+});
+
+async function runContract(durability: Durability): Promise<{ title: string; failure?: string }[]> {
+  const tests: { title: string; run: () => Promise<void> }[] = [];
+  let disksUsed = 0;
+  const newDisk = (): ReplicaDisk => diskOf(`contract-${durability}-${disksUsed++}`, durability);
+  testReplicaPersistence((title, run) => tests.push({ title, run }), newDisk, { seed: 20_261_020, runs: 60 });
+  const results = [];
+  for (const { title, run } of tests) {
+    const failure = await run().then(
+      () => undefined,
+      (error: unknown) => String(error),
+    );
+    results.push({ title, ...(failure !== undefined && { failure }) });
+  }
+  return results;
+}
+
+// --- a history without end: what is stored can be told from its seq
+
+const GROUPS = 7;
+const ON_THEIR_WAY = 4;
+
+/** Step `seq` writes the four keys of one of seven groups, some of them large, or removes one. */
+function writesAt(seq: number): [string, JsonValue | null][] {
+  return ["a", "b", "c", "d"].map((name, index) => {
+    if (name === "d" && seq % 3 === 0) return [`${seq % GROUPS}/${name}`, null];
+    return [`${seq % GROUPS}/${name}`, { seq, filling: "x".repeat(index % 2 === 0 ? 10 : 20_000) }];
+  });
+}
+
+function entriesAt(seq: number): Map<string, Change> {
+  const entries = new Map<string, Change>();
+  for (let at = Math.max(1, seq - GROUPS + 1); at <= seq; at++) {
+    for (const [key, value] of writesAt(at)) if (value !== null) entries.set(key, { key, value, seq: at });
+  }
+  return entries;
+}
+
+async function writeEndlessly(name: string, durability: Durability): Promise<never> {
+  const copy = await Copy.open(diskOf(name, durability));
+  const onTheirWay: Promise<void>[] = [];
+  for (;;) {
+    const { epoch, seq } = copy.state;
+    const written = copy.take(stepOf("e", seq, writesAt(seq + 1), { isReset: epoch === null }));
+    onTheirWay.push(written.then(() => console.log(`durable ${seq + 1}`)));
+    if (seq % 97 === 0) onTheirWay.push(copy.store.checkpoint(copy.secondaryId));
+    while (onTheirWay.length >= ON_THEIR_WAY) await onTheirWay.shift();
+  }
+}
+
+async function verify(name: string): Promise<number> {
+  const copy = await Copy.open(diskOf(name, "relaxed"));
+  const { seq } = copy.state;
+  const entries = [...(copy.state.toImage()?.entries ?? [])];
+  const expected = [...entriesAt(seq).values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  demandEqual(entries, expected, `the state at ${seq}`);
+  await copy.store.close();
+  return seq;
+}
+
+window.storePage = { runContract, writeEndlessly, verify };
