@@ -152,6 +152,8 @@ class Profile {
   readonly proxy: Proxy;
   readonly tabs = new Map<Page, Tab>();
   readonly errors = new Set<string>();
+  /** Its person has closed everything and will be back. */
+  isAway = false;
   context: BrowserContext | undefined;
   readonly #recorder: ChaosRecorder;
 
@@ -266,8 +268,11 @@ class Chaos {
     console.log(`${this.#nextId - 1} operations, ${this.#recorder.observations} observations, ${lines.length} lines`);
     for (const error of new Set(this.#profiles.flatMap(({ errors }) => [...errors]))) console.log(`page: ${error}`);
     for (const finding of this.#findings) console.log(finding);
-    for (const { rule, what } of violations.slice(0, 20)) console.log(`${rule}: ${what}`);
-    if (violations.length > 20) console.log(`and ${violations.length - 20} more`);
+    for (const rule of new Set(violations.map((one) => one.rule))) {
+      const broken = violations.filter((one) => one.rule === rule);
+      console.log(`${rule} is broken ${broken.length} times`);
+      for (const { what } of broken.slice(0, 5)) console.log(`  ${what}`);
+    }
     if (path !== undefined) console.log(`the history is in ${path}`);
     console.log(isClean ? "no rule broken" : "RULES WERE BROKEN");
     return isClean;
@@ -301,7 +306,8 @@ class Chaos {
   /** Uses a tab, and opens it again whenever it has gone. */
   async #use(tab: Tab): Promise<void> {
     while (this.#isRunning) {
-      if (!tab.isOpen) await tab.open();
+      if (tab.profile.isAway) await sleep(100);
+      else if (!tab.isOpen) await tab.open();
       else {
         const count = this.#chance.chance(0.1) ? 8 : 1;
         await tab.operate(Array.from({ length: count }, () => this.#draw()));
@@ -368,6 +374,7 @@ class Chaos {
       ["nothing up", 1, () => this.#hold(proxy, [proxy.up], forMs)],
       ["nothing down", 1, () => this.#hold(proxy, [proxy.down], forMs)],
       ["slow network", 2, () => this.#slow(proxy, forMs)],
+      ["restart without network", 2, () => this.#restartOffline(tab.profile)],
       [
         "network away",
         2,
@@ -433,6 +440,20 @@ class Chaos {
       await sleep(500);
       await this.#launchPersistent();
       this.#isBrowserFailing = false;
+    })();
+  }
+
+  /** All tabs are closed, until their worker has ended as well, and opened again where only the disk can tell anything. */
+  #restartOffline(profile: Profile): Promise<void> | undefined {
+    if (profile.isAway) return undefined;
+    profile.isAway = true;
+    this.#cutOff(profile.proxy);
+    return (async () => {
+      await Promise.all(this.#tabs.filter((tab) => tab.profile === profile).map((tab) => tab.close()));
+      await sleep(3000);
+      profile.isAway = false;
+      await sleep(3000);
+      profile.proxy.heal();
     })();
   }
 
