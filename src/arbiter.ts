@@ -4,9 +4,9 @@
 //                    acked = head, durable, room in the set
 //   catching-up ---------------------------------------------> in-sync
 //        |                                                     |     ^
-//        | acked = head, but memory, reader or no room         |     | acked = head
-//        v                                       window full,  v     |
-//    following                                   ack overdue   lagging
+//        | acked = head, but memory, reader or no room         |     | acked = head, and in time
+//        v                                   window overflows, v     |
+//    following                               ack overdue       lagging
 //
 // Leave and disconnect remove a member from any state. Leaving the set waives every ack that was owed (M3).
 
@@ -65,6 +65,8 @@ export class Arbiter {
   /** M2: whoever has acked head is in sync, if its copy is durable and the set has room. True if its state changed. */
   review(member: Member, head: number): boolean {
     if (member.state === "in-sync" || !member.replicator.isCaughtUp(head)) return false;
+    // M4: whoever was too slow shows first that it is not any more, on writes that do not wait for it.
+    if (member.state === "lagging" && member.replicator.lastAckTookMs >= this.#lagLimitMs) return false;
     const before = member.state;
     const canBeInSync = member.mode === "durable" && this.#inSync.size < IN_SYNC_MAX;
     member.state = canBeInSync ? "in-sync" : "following";

@@ -7,6 +7,7 @@ import {
   FRAME_BYTES_MAX,
   KEY_BYTES_MAX,
   LINE_BYTES_MAX,
+  LINE_FRAMES_MAX,
   VALUE_BYTES_MAX,
   VALUE_DEPTH_MAX,
 } from "./limits.ts";
@@ -141,6 +142,14 @@ describe("L1 frames", () => {
       expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(FRAME_BYTES_MAX);
       expect(Buffer.from(frame).toString()).toBe(frame);
     }
+  });
+
+  test("that end a message letter by letter are refused, too", () => {
+    const reader = new codec.LineReader();
+    let read = reader.push("x");
+    expect(reader.isAmidLine).toBe(true);
+    for (let count = 0; read.ok && count < 2 * LINE_FRAMES_MAX; count++) read = reader.push("x");
+    expect(read).toMatchObject({ ok: false, code: "too-large" });
   });
 
   test("that never end a message are refused before they fill the memory", () => {

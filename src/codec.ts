@@ -10,6 +10,7 @@ import {
   BATCH_OPERATIONS_MAX,
   FRAME_BYTES_MAX,
   LINE_BYTES_MAX,
+  LINE_FRAMES_MAX,
   NAME_LENGTH_MAX,
   PREFIXES_BYTES_MAX,
   PREFIXES_MAX,
@@ -120,16 +121,32 @@ export function packFrames(lines: readonly string[]): string[] {
 
 // --- reading
 
-/** Puts frames together to lines. Holds at most one unfinished line. */
+/** Puts frames together to lines. Holds at most one unfinished line, and looks at each letter once. */
 export class LineReader {
-  #rest = "";
+  #pieces: string[] = [];
+  #bytes = 0;
+
+  /** Whether a line has begun and not ended. */
+  get isAmidLine(): boolean {
+    return this.#pieces.length > 0;
+  }
 
   /** The lines that this frame completes, or a refusal, after which the connection is of no more use. */
   push(frame: string): Parsed<string[]> {
-    const lines = (this.#rest + frame).split("\n");
-    this.#rest = lines.pop()!;
-    if (this.#rest.length > LINE_BYTES_MAX)
+    const lines = frame.split("\n");
+    const rest = lines.pop()!;
+    if (lines.length > 0) {
+      lines[0] = this.#pieces.join("") + lines[0]!;
+      this.#pieces = [];
+      this.#bytes = 0;
+    }
+    if (rest === "") return { ok: true, value: lines };
+    this.#pieces.push(rest);
+    this.#bytes += utf8Length(rest);
+    if (this.#bytes > LINE_BYTES_MAX)
       return tooLarge(`a message is longer than ${LINE_BYTES_MAX} bytes (LINE_BYTES_MAX)`);
+    if (this.#pieces.length > LINE_FRAMES_MAX)
+      return tooLarge(`a message is in more than ${LINE_FRAMES_MAX} frames (LINE_FRAMES_MAX)`);
     return { ok: true, value: lines };
   }
 }
@@ -422,7 +439,7 @@ function toJoin(fields: Fields): Join {
   const prefixes = toList(fields.prefixes, "prefixes", PREFIXES_MAX, "PREFIXES_MAX").map((prefix) =>
     toKey(prefix, "a prefix"),
   );
-  const bytes = prefixes.reduce((sum, prefix) => sum + utf8Length(prefix), 0);
+  const bytes = utf8Length(JSON.stringify(prefixes));
   if (bytes > PREFIXES_BYTES_MAX)
     refuse(`the prefixes have ${bytes} bytes, more than ${PREFIXES_BYTES_MAX} (PREFIXES_BYTES_MAX)`, "too-large");
   return { ...join, prefixes };

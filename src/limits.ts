@@ -17,6 +17,11 @@ export const FRAME_BYTES_MAX = 900_000;
 /** One line of the protocol in UTF-8: the largest batch with its JSON around it. */
 export const LINE_BYTES_MAX = BATCH_BYTES_MAX + 1024 * 1024;
 
+/** Frames that one line may be spread over. */
+export const LINE_FRAMES_MAX = 1000;
+/** What a session may make the primary send in one turn by asking: values, and walks from the start. */
+export const ASKED_BYTES_MAX = 4 * 1024 * 1024;
+
 /** What may be un-acked per secondary before it leaves the in-sync set and is served by catch-up. */
 export const WINDOW_BYTES_MAX = 1024 * 1024;
 export const WINDOW_FRAMES_MAX = 256;

@@ -6,6 +6,7 @@ import {
   OPERATIONS_IN_FLIGHT_MAX,
   OUTCOMES_PER_CLIENT_MAX,
   PERSIST_RETRY_MS,
+  WINDOW_BYTES_MAX,
 } from "./limits.ts";
 import type { Json } from "./kv.ts";
 import { PRIMARY_DEFAULTS, Primary } from "./primary.ts";
@@ -357,10 +358,12 @@ describe("I. idempotency", () => {
     const one = rig();
     one.follow(2);
     one.send(1, insert(1, "a"));
-    one.pass(DEADLINE_MS);
-    expect(one.read(1)).toMatchObject([{ code: "unconfirmed" }]);
+    one.pass(DEADLINE_MS / 2);
+    one.send(1, insert(1, "a"));
+    one.pass(DEADLINE_MS / 2 - 1);
+    expect(one.read(1)).toEqual([]);
     one.send(2, { type: "snapshot-ack", seq: 1 });
-    expect(one.states()).toEqual({ s2: "in-sync" });
+    expect(one.read(1)).toEqual([acked(1, 1, 1), acked(1, 1, 1)]);
     one.send(1, insert(1, "a"));
     expect(one.read(1)).toEqual([acked(1, 1, 1)]);
   });
@@ -514,11 +517,43 @@ describe("M. membership", () => {
     expect(one.read(1)).toEqual([acked(1, 1, 0)]);
     expect(one.states()).toEqual({ s2: "lagging" });
     expect(one.read(2).at(-1)).toEqual({ type: "membership", inSync: false });
-    one.send(2, { type: "snapshot-ack", seq: 1 });
-    expect(one.states()).toEqual({ s2: "in-sync" });
   });
 
-  test("M4 D7 a full window demotes the member and costs bounded memory; it returns through catch-up", () => {
+  test("M4 whoever was too slow comes back when it has acked in time, and until then delays nobody", () => {
+    const one = rig({ lagLimitMs: 400 });
+    one.follow(2);
+    for (let id = 1; id <= 3; id++) {
+      one.send(1, insert(id, "a"));
+      one.pass(500);
+      one.send(2, { type: "snapshot-ack", seq: id });
+      expect(one.read(1)).toEqual([acked(id, id, 0)]);
+      expect(one.states()).toEqual({ s2: "lagging" });
+    }
+    one.send(1, insert(4, "a"));
+    expect(one.read(1)).toEqual([acked(4, 4, 0)]);
+    one.send(2, { type: "snapshot-ack", seq: 4 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    one.send(1, insert(5, "a"));
+    expect(one.read(1)).toEqual([]);
+  });
+
+  test("M4 a full window alone demotes nobody: a large write and small ones behind it wait for their acks", () => {
+    const one = rig();
+    one.follow(2);
+    const large = JSON.stringify("x".repeat(WINDOW_BYTES_MAX));
+    one.send(1, insert(1, "large", "all", { json: large }));
+    for (let id = 2; id <= 4; id++) one.send(1, insert(id, "small"));
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    expect(one.read(1)).toEqual([]);
+    expect(one.read(2)).toHaveLength(1);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.read(1)).toEqual([acked(1, 1, 1)]);
+    expect(one.read(2)).toMatchObject([{ prev: 1, seq: 4 }]);
+    one.send(2, { type: "snapshot-ack", seq: 4 });
+    expect(one.read(1)).toEqual([acked(2, 2, 1), acked(3, 3, 1), acked(4, 4, 1)]);
+  });
+
+  test("M4 D7 a window that overflows demotes the member and costs bounded memory; it returns through catch-up", () => {
     const one = rig({ window: { bytes: 1_000_000, frames: 2 } });
     one.follow(2);
     for (let id = 1; id <= 10; id++) one.send(1, insert(id, `k${id % 3}`));
@@ -660,6 +695,28 @@ describe("B. before a role, L. limits", () => {
       one.feed({ type: "receive", session: 1, message: insert(id, "a") });
     one.feed({ type: "receive", session: 1, message: insert(OPERATIONS_IN_FLIGHT_MAX + 1, "a") });
     expect(one.read(1)).toMatchObject([{ code: "overloaded", applied: false }]);
+  });
+
+  test("L1 what a session asks for at once is bounded: a Resend is a few bytes, and so is a Get", () => {
+    const one = rig();
+    one.send(1, insert(1, "a", "all", { json: JSON.stringify("x".repeat(1_000_000)) }));
+    one.connect(2);
+    one.read(1);
+    const gets = Array.from({ length: 20 }, (_, index) => ({
+      type: "get" as const,
+      clientId: "c",
+      id: index + 1,
+      key: "a",
+    }));
+    one.send(2, ...gets);
+    const answers = one.read(2).map(({ type }) => type);
+    expect(answers.filter((type) => type === "get-result")).toHaveLength(4);
+    expect(answers.filter((type) => type === "operation-failed")).toHaveLength(16);
+    one.send(2, gets[0]!);
+    expect(one.read(2)).toMatchObject([{ type: "get-result" }]);
+    one.send(2, join(2), ...Array.from({ length: 100 }, () => ({ type: "resend" as const, since: 0 })));
+    expect(one.closed).toMatchObject([{ session: 2, code: CLOSE.overloaded }]);
+    expect(one.read(2).filter(({ type }) => type === "snapshot").length).toBeLessThan(6);
   });
 
   test("no timer is asked for while nothing is in flight, so that the host can sleep", () => {

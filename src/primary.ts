@@ -6,8 +6,10 @@ import { Arbiter } from "./arbiter.ts";
 import type { Member } from "./arbiter.ts";
 import { unreachable } from "./assert.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts";
+import { changeBytes } from "./kv.ts";
 import type { Json } from "./kv.ts";
 import {
+  ASKED_BYTES_MAX,
   CLIENT_LEASE_MS,
   LAG_LIMIT_MS,
   RESEND_MS,
@@ -59,6 +61,8 @@ export class Primary {
   #before: PrimaryInput[] = [];
   readonly #updates: Updates;
   readonly #sessions = new Set<SessionId>();
+  /** What sessions have made this turn send by asking, in bytes. */
+  readonly #asked = new Map<SessionId, number>();
   #wakeAt: number | undefined;
   #effects: PrimaryEffect[] = [];
 
@@ -114,6 +118,7 @@ export class Primary {
         return;
       case "disconnect":
         this.#sessions.delete(input.session);
+        this.#asked.delete(input.session);
         this.#leave(input.session);
         return;
       case "receive":
@@ -121,6 +126,7 @@ export class Primary {
         if (this.#sessions.has(input.session)) this.#receive(input.session, input.message, now);
         return;
       case "commit":
+        this.#asked.clear();
         return this.#updates.commit(now);
       case "persisted":
         return this.#updates.persisted(now);
@@ -177,7 +183,8 @@ export class Primary {
   /** Takes a member in again that this primary served before it lost its memory. */
   #restore(session: SessionId, memo: Memo, now: number): void {
     const { secondaryId, mode, prefixes, acked, inSync } = memo;
-    if (acked === null || acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
+    if (acked === null) return this.#close(session, CLOSE.tooFarBehind, "it is not known any more what was sent here");
+    if (acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
     const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
     this.#addMember({ session, secondaryId, mode }, prefixes, start, inSync, now);
   }
@@ -192,7 +199,8 @@ export class Primary {
     const replicator = new Replicator(prefixes, start, this.#settings.window);
     const member: Member = { ...who, replicator, state: "catching-up" };
     this.#arbiter.add(member);
-    this.#pump(member, now);
+    this.#walk(member, now);
+    if (!this.#sessions.has(who.session)) return;
     this.#arbiter.review(member, this.#store.head);
     const isInSync = member.state === "in-sync";
     if (isInSync !== wasInSync) this.#send(who.session, { type: "membership", inSync: isInSync });
@@ -208,7 +216,7 @@ export class Primary {
     const member = this.#arbiter.memberOf(session);
     if (!member) return; // It has left; the ack was on its way.
     const { replicator } = member;
-    if (!(type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq)))
+    if (!(type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq, now)))
       return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
     this.#pump(member, now);
     if (!this.#review(member)) this.#remember(member);
@@ -221,7 +229,25 @@ export class Primary {
     if (since < this.#store.floor) return this.#sendAway(session);
     if (!member.replicator.rewind(since))
       return this.#close(session, CLOSE.badMessage, "asked for a seq that was never sent");
+    this.#walk(member, now);
+  }
+
+  /** Begins to send what a member has asked for. */
+  #walk(member: Member, now: number): void {
     this.#pump(member, now);
+    if (this.#mayAsk(member.session, member.replicator.windowBytes)) return;
+    this.#close(
+      member.session,
+      CLOSE.overloaded,
+      `asked for more than ${ASKED_BYTES_MAX} bytes at once (ASKED_BYTES_MAX)`,
+    );
+  }
+
+  /** L1: a line of a few bytes can ask for megabytes, so what is asked for in one turn is counted. */
+  #mayAsk(session: SessionId, bytes: number): boolean {
+    const asked = (this.#asked.get(session) ?? 0) + bytes;
+    this.#asked.set(session, asked);
+    return asked <= ASKED_BYTES_MAX;
   }
 
   /** What it misses is not known any more: it comes back with a new Join and is bootstrapped. */
@@ -261,7 +287,7 @@ export class Primary {
       const snapshot = member.replicator.offer(live, now);
       if (snapshot) this.#send(member.session, snapshot);
       else if (snapshot === undefined) {
-        this.#demote(member); // M4
+        if (member.replicator.isOverflowing) this.#demote(member); // M4
         this.#pump(member, now);
       }
     }
@@ -273,6 +299,17 @@ export class Primary {
 
   #get(session: SessionId, { clientId, id, key }: Get): void {
     const entry = this.#store.get(key) ?? null;
+    if (!this.#mayAsk(session, entry ? changeBytes(entry) : 0)) {
+      const detail = `more than ${ASKED_BYTES_MAX} bytes were asked for at once (ASKED_BYTES_MAX)`;
+      return this.#send(session, {
+        type: "operation-failed",
+        clientId,
+        id,
+        code: "overloaded",
+        applied: false,
+        detail,
+      });
+    }
     this.#send(session, { type: "get-result", clientId, id, entry, seq: this.#store.head });
   }
 

@@ -57,6 +57,10 @@ export class Replicator {
   #isStepOpen: boolean;
   #window: InFlight[] = [];
   #windowBytes = 0;
+  /** What has been committed while the window was full. */
+  #missedBytes = 0;
+  #missedCommits = 0;
+  #lastAckTookMs = 0;
 
   constructor(prefixes: readonly string[] | undefined, start: Start, limit: Window) {
     this.prefixes = prefixes;
@@ -101,6 +105,21 @@ export class Replicator {
     return this.#window.length >= this.#limit.frames || this.#windowBytes >= this.#limit.bytes;
   }
 
+  /** What un-acked snapshots hold, in bytes. */
+  get windowBytes(): number {
+    return this.#windowBytes;
+  }
+
+  /** Whether what waits behind the full window would fill another one. */
+  get isOverflowing(): boolean {
+    return this.#missedCommits >= this.#limit.frames || this.#missedBytes >= this.#limit.bytes;
+  }
+
+  /** How long the last ack of a step took from its snapshot on. */
+  get lastAckTookMs(): number {
+    return this.#lastAckTookMs;
+  }
+
   covers(key: string): boolean {
     return isCovered(key, this.prefixes);
   }
@@ -111,7 +130,11 @@ export class Replicator {
    */
   offer(live: LiveCommit, now: number): Snapshot<Json> | null | undefined {
     if (this.#covered >= live.seq) return null;
-    if (this.#covered !== live.prev || this.#isStepOpen || this.isWindowFull) return undefined;
+    if (this.#covered !== live.prev || this.#isStepOpen || this.isWindowFull) {
+      this.#missedBytes += live.bytes;
+      this.#missedCommits += 1;
+      return undefined;
+    }
     const sized = live.snapshotFor(this.prefixes, this.#sent);
     this.#confirmed = this.confirmed;
     this.#covered = live.seq;
@@ -128,6 +151,7 @@ export class Replicator {
       const changes = page.changes.filter((change) => this.covers(change.key));
       this.#confirmed = this.confirmed;
       this.#covered = page.seq;
+      if (page.isEnd) this.#missedBytes = this.#missedCommits = 0;
       if (page.isEnd && changes.length === 0 && !this.#isStepOpen) break;
       this.#isStepOpen = !page.isEnd;
       if (page.isEnd) this.#tombstonesAfter = 0;
@@ -145,8 +169,10 @@ export class Replicator {
   }
 
   /** Takes a SnapshotAck. False if it names what was never sent. */
-  ack(seq: number): boolean {
+  ack(seq: number, now: number): boolean {
+    const taken = this.#window.findLast((snapshot) => snapshot.seq <= seq);
     if (!this.receive(seq)) return false;
+    if (taken) this.#lastAckTookMs = now - taken.at;
     this.#acked = Math.max(this.acked, seq);
     this.#confirmed = Math.max(this.#confirmed, seq);
     return true;
@@ -212,12 +238,14 @@ const bytesOf = (changes: readonly Change<Json>[]): number =>
 export class LiveCommit {
   readonly prev: number;
   readonly seq: number;
+  readonly bytes: number;
   readonly #changes: Change<Json>[];
   readonly #snapshots = new Map<string, SizedSnapshot | undefined>();
 
   constructor(prev: number, seq: number, changes: Change<Json>[]) {
     this.prev = prev;
     this.seq = seq;
+    this.bytes = bytesOf(changes);
     this.#changes = changes;
   }
 

@@ -126,6 +126,9 @@ class World {
       node.start();
       node.thaw();
     }
+    // Whoever was too slow comes back by keeping up with a few writes.
+    for (const delayMs of [RECOVERY_MS - 4000, RECOVERY_MS - 3000])
+      this.#scheduler.after(delayMs, () => this.#writeEverywhere());
     this.#scheduler.runUntil(TROUBLE_MS + RECOVERY_MS);
     this.#recordEnd();
     const { oracle, head, operationsInFlight } = this.#primary;
@@ -204,6 +207,14 @@ class World {
     }
     const node = this.#random.pick(this.#secondaries);
     for (let i = 0; i < burst; i++) node.operate(this.#drawOperation(node.options.secondaryId), () => undefined);
+  }
+
+  #writeEverywhere(): void {
+    for (const key of this.#keys) {
+      const id = this.#nextId++;
+      const header = { clientId: "user-of-nobody", id, ack: "all" as const, settled: 0, repeat: false };
+      this.#direct.operate({ type: "insert", ...header, key, json: valueOf(`user-of-nobody:${id}`, 0) });
+    }
   }
 
   #drawOperation(user: string): Operation {
