@@ -90,5 +90,5 @@ function newMemoryDisk(): PrimaryDisk {
 let disksMade = 0;
 
 describe("the store in memory", () => {
-  testPrimaryPersistence(test, newMemoryDisk, { seed: 20_261_020, runs: 300 });
+  testPrimaryPersistence((title, run) => test(title, run, 30_000), newMemoryDisk, { seed: 20_261_020, runs: 300 });
 });

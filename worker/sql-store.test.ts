@@ -11,6 +11,9 @@ import { ObjectDatabase } from "./object-database.ts";
 import { SqlStore } from "./sql-store.ts";
 import { SteppedDatabase } from "./testing/stepped-database.ts";
 
+/** A test of the contract does thousands of things. */
+const TEST_MS = 60_000;
+
 let objectsUsed = 0;
 
 /** The storage of a real object of its own. */
@@ -70,7 +73,11 @@ const inserted = (key: string, value: Json, seq: number): Change<Json> => ({ key
 const removed = (key: string, seq: number): Change<Json> => ({ key, removed: true, seq });
 
 describe("a store in a Durable Object", () => {
-  testPrimaryPersistence(it, () => new ObjectDisk(), { seed: 20_261_020, runs: 100, crash });
+  testPrimaryPersistence(
+    (title, run) => it(title, run, TEST_MS),
+    () => new ObjectDisk(),
+    { seed: 20_261_020, runs: 100, crash },
+  );
 
   it("keeps a client's record within a row, giving up the oldest outcomes", async () => {
     await withStorage((storage) => {

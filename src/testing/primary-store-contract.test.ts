@@ -151,11 +151,11 @@ async function failuresOf(newStore: () => PlantedStore): Promise<string[]> {
 describe("the contract of a primary's store", () => {
   test("is kept by a store without a planted bug", async () => {
     expect(await failuresOf(() => new PlantedStore())).toEqual([]);
-  });
+  }, 30_000);
 
   for (const [name, newStore] of Object.entries(planted)) {
     test(`catches a store that ${name}`, async () => {
       expect(await failuresOf(newStore)).not.toEqual([]);
-    });
+    }, 30_000);
   }
 });

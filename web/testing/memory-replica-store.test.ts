@@ -15,7 +15,11 @@ function newDisk(Store: Store = MemoryReplicaStore): ReplicaDisk {
 }
 
 describe("a replica's store in memory", () => {
-  testReplicaPersistence(test, () => newDisk(), { seed: 20_261_020, runs: 200 });
+  testReplicaPersistence(
+    (title, run) => test(title, run, 30_000),
+    () => newDisk(),
+    { seed: 20_261_020, runs: 200 },
+  );
 });
 
 /** Each of these breaks the contract in one way. */

@@ -17,6 +17,7 @@ import { encodeSteps } from "./testing/steps.ts";
 
 const SEED = 20_261_020;
 const ROUNDS = 25;
+const TEST_MS = 60_000;
 const CRASHING_PROCESS = join(import.meta.dirname, "testing", "crashing-process.ts");
 
 const folder = mkdtempSync(join(tmpdir(), "headwater-store-"));
@@ -65,36 +66,40 @@ function readAll(store: SqlStore): Change<Json>[] {
 
 describe("a store in a file", () => {
   testPrimaryPersistence(
-    (title, run) => test(title, run, 60_000),
+    (title, run) => test(title, run, TEST_MS),
     () => new FileDisk(),
     { seed: SEED, runs: 100, crash },
   );
 
-  test(`O2: kill -9 at ${ROUNDS} random moments loses nothing that was reported, and leaves whole commits`, async () => {
-    const random = new Random(SEED);
-    const path = newFile();
-    let reported = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      const child = spawn(process.execPath, [CRASHING_PROCESS, "endless", path], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      const ended = once(child, "exit");
-      let commitsLeft = random.between(1, 40);
-      for await (const line of createInterface({ input: child.stdout })) {
-        reported = Number(line);
-        // What was written to the pipe before the end is read all the same.
-        if (commitsLeft-- === 0) setTimeout(() => child.kill("SIGKILL"), random.next() * 3);
+  test(
+    `O2: kill -9 at ${ROUNDS} random moments loses nothing that was reported, and leaves whole commits`,
+    async () => {
+      const random = new Random(SEED);
+      const path = newFile();
+      let reported = 0;
+      for (let round = 0; round < ROUNDS; round++) {
+        const child = spawn(process.execPath, [CRASHING_PROCESS, "endless", path], {
+          stdio: ["ignore", "pipe", "inherit"],
+        });
+        const ended = once(child, "exit");
+        let commitsLeft = random.between(1, 40);
+        for await (const line of createInterface({ input: child.stdout })) {
+          reported = Number(line);
+          // What was written to the pipe before the end is read all the same.
+          if (commitsLeft-- === 0) setTimeout(() => child.kill("SIGKILL"), random.next() * 3);
+        }
+        expect((await ended)[1]).toBe("SIGKILL");
+        const database = new FileDatabase(path);
+        const store = new SqlStore(database);
+        expect(store.head).toBeGreaterThanOrEqual(reported);
+        expect(store.head).toBeLessThanOrEqual(reported + 1);
+        expect(readAll(store)).toEqual(changesAt(store.head));
+        expect(store.readClient("writer")).toEqual(commitAt(store.head).clients.get("writer"));
+        database.close();
       }
-      expect((await ended)[1]).toBe("SIGKILL");
-      const database = new FileDatabase(path);
-      const store = new SqlStore(database);
-      expect(store.head).toBeGreaterThanOrEqual(reported);
-      expect(store.head).toBeLessThanOrEqual(reported + 1);
-      expect(readAll(store)).toEqual(changesAt(store.head));
-      expect(store.readClient("writer")).toEqual(commitAt(store.head).clients.get("writer"));
-      database.close();
-    }
-  }, 60_000);
+    },
+    TEST_MS,
+  );
 
   test("has one process at a time, and one opening of it", () => {
     const path = newFile();

@@ -5,7 +5,6 @@
 //   node crashing-process.ts endless <file>            writes commit after commit, see endless-history.ts
 
 import { readFileSync, writeSync } from "node:fs";
-import { doStep } from "../../../src/testing/primary-store-contract.ts";
 import { SqlStore } from "../../sql-store.ts";
 import { SteppedDatabase } from "../../testing/stepped-database.ts";
 import { FileDatabase } from "../file-database.ts";
@@ -24,7 +23,8 @@ if (mode === "steps") {
   const steps = decodeSteps(readFileSync(0, "utf8"));
   for (const [index, step] of steps.entries()) {
     if (index === steps.length - 1) left = Number(boundary);
-    doStep(store, step);
+    if ("commit" in step) store.apply(step.commit, step.now);
+    else store.compact(step.compaction);
   }
 } else {
   const store = new SqlStore(new FileDatabase(file!));
