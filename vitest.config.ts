@@ -8,6 +8,7 @@ export default defineConfig({
         test: {
           name: "core",
           environment: "node",
+          testTimeout: 30_000,
           include: ["src/**/*.test.ts", "web/**/*.test.ts", "worker/node/**/*.test.ts"],
         },
       },
@@ -15,6 +16,8 @@ export default defineConfig({
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
         test: {
           name: "workerd",
+          // Machines of the checks are slow and shared; what is stuck is stuck for longer.
+          testTimeout: 30_000,
           include: ["worker/**/*.test.ts"],
           exclude: ["worker/node/**"],
         },

@@ -75,6 +75,8 @@ export type SecondaryInput =
   | { type: "refused"; detail: string }
   /** The copy's mode has changed; when it has become durable, everything visible is on disk at this moment. */
   | { type: "change-mode"; mode: "durable" | "memory" }
+  /** Another secondary goes by the same id: join under this one from now on. */
+  | { type: "rename"; secondaryId: string }
   /** The page is about to be frozen or closed: leave, so that nobody waits for this secondary. */
   | { type: "pause" }
   | { type: "resume" }

@@ -19,6 +19,8 @@ export const LINE_BYTES_MAX = BATCH_BYTES_MAX + 1024 * 1024;
 
 /** Frames that one line may be spread over. */
 export const LINE_FRAMES_MAX = 1000;
+/** A line of which nothing more comes for so long closes its session. */
+export const LINE_PATIENCE_MS = 30_000;
 /** What a session may make the primary send in one turn by asking: values, and walks from the start. */
 export const ASKED_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -52,7 +54,7 @@ export const IN_SYNC_MAX = 64;
 export const SOCKETS_MAX = 10_000;
 /** Prefixes that a secondary may ask for. */
 export const PREFIXES_MAX = 32;
-/** All of a secondary's prefixes together; they are kept beside its socket, where the platform has 16 kB for them. */
+/** A secondary's prefixes as JSON text; they are kept beside its socket, where the platform has 16 kB for them. */
 export const PREFIXES_BYTES_MAX = 8 * 1024;
 /** Stores that one answer of `/metrics` covers. */
 export const METRICS_STORES_MAX = 100;

@@ -233,6 +233,11 @@ describe("M. membership", () => {
     expect(rig.status.state).toBe("joining");
   });
 
+  test("M5 a secondary whose id another one uses comes back under a new one", () => {
+    const rig = following().feed({ type: "disconnect" }, { type: "rename", secondaryId: "s2" }, { type: "connect" });
+    expect(rig.sent()).toMatchObject([{ type: "join", secondaryId: "s2", since: 5 }]);
+  });
+
   test("M3 a pause leaves, so that nobody waits; a resume joins again", () => {
     const rig = following().receive({ type: "membership", inSync: true });
     expect(rig.status.inSync).toBe(true);

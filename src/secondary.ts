@@ -45,7 +45,8 @@ interface Aside {
 }
 
 export class Secondary {
-  readonly #settings: SecondarySettings;
+  readonly #prefixes: string[] | undefined;
+  #secondaryId: string;
   readonly #outbox = new Outbox((effect) => this.#emit(effect));
   #mode: "durable" | "memory" = "memory";
   #isStarted = false;
@@ -68,7 +69,8 @@ export class Secondary {
   #effects: SecondaryEffect[] = [];
 
   constructor(settings: SecondarySettings) {
-    this.#settings = settings;
+    this.#secondaryId = settings.secondaryId;
+    this.#prefixes = settings.prefixes;
   }
 
   step(input: SecondaryInput, now: number): SecondaryEffect[] {
@@ -134,6 +136,9 @@ export class Secondary {
         return this.#refused(input.detail, now);
       case "change-mode":
         return this.#changeMode(input.mode);
+      case "rename":
+        this.#secondaryId = input.secondaryId;
+        return;
       case "pause":
         return this.#pause();
       case "resume":
@@ -152,7 +157,8 @@ export class Secondary {
     if (!this.#isConnected || this.#isPaused) return;
     this.#endMembership();
     this.#joinSentAt = now;
-    const { secondaryId, prefixes } = this.#settings;
+    const secondaryId = this.#secondaryId;
+    const prefixes = this.#prefixes;
     const join: Join = {
       type: "join",
       version: PROTOCOL_VERSION,
@@ -272,7 +278,7 @@ export class Secondary {
   }
 
   #mustSee(keys: readonly string[], seq: number): boolean {
-    return seq > this.#seq && !this.#isPaused && keys.some((key) => isCovered(key, this.#settings.prefixes));
+    return seq > this.#seq && !this.#isPaused && keys.some((key) => isCovered(key, this.#prefixes));
   }
 
   // --- persistence

@@ -101,6 +101,18 @@ describe("entries", () => {
     expect(await client.do("GET", "/entries/a")).toEqual([404, expect.objectContaining({ code: "not-found" })]);
   });
 
+  it("are for the app's own pages and for what is no browser, not for other people's pages", async () => {
+    const client = new Client();
+    const put = (origin: string): Promise<unknown> => client.do("PUT", "/entries/a", "1", { Origin: origin });
+    expect(await put("http://evil.example")).toEqual([
+      403,
+      expect.objectContaining({ code: "forbidden", applied: false }),
+    ]);
+    expect(await put("null")).toEqual([403, expect.objectContaining({ code: "forbidden" })]);
+    expect(await client.get("/status")).toMatchObject({ head: 0 });
+    expect(await put(new URL(client.url("")).origin)).toEqual([200, { seq: 1, replicas: 0 }]);
+  });
+
   it("that are absent are removed without a change: seq is head", async () => {
     const client = new Client();
     await client.ask("PUT", "/entries/a", "1");
@@ -596,7 +608,7 @@ describe("the app's own routes", () => {
       floor: 0,
       entries: 1,
       secondaries: [{ id: "peer", mode: "durable", state: "in-sync", acked: 1, lagMs: 0 }],
-      settings: { lagLimitMs: 1000 },
+      settings: { lagLimitMs: 1000, tombstonesKept: 10_000, clientLeaseMs: 86_400_000 },
     });
     peer.close();
   });

@@ -54,6 +54,8 @@ export interface AppEnv {
   PRIMARY: DurableObjectNamespace<Primary>;
   /** "true" lets everyone in where no `authorize` is given. */
   ALLOW_ANONYMOUS?: string;
+  /** Origins whose pages may use the stores besides those of the app's own, separated by commas. */
+  ALLOWED_ORIGINS?: string;
 }
 
 /** A primary as it is asked from here, wherever it runs. */
@@ -93,7 +95,7 @@ const LIST_LIMIT_DEFAULT = 100;
 export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> = {}): Hono<{ Bindings: Env }> {
   const app = new Hono<Types>();
   const stores = new Stores(options);
-  app.use("/v1/*", async (c, next) => stores.requireConfiguration(c) ?? next());
+  app.use("/v1/*", async (c, next) => stores.requireConfiguration(c) ?? refuseStrangePage(c) ?? next());
   app.use("/v1/stores/:store/*", stores.open());
 
   const entry = "/v1/stores/:store/entries/:key";
@@ -118,6 +120,18 @@ export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> 
   app.notFound((c) => fail(c, "not-found", "no such route"));
   app.onError((error, c) => answerError(error, c));
   return app as unknown as Hono<{ Bindings: Env }>;
+}
+
+/**
+ * A browser says whose page a request comes from, also when it opens a socket, to which its own rules do not apply. Other
+ * people's pages are kept out; what is no browser says nothing and is none of this check's business.
+ */
+function refuseStrangePage(c: RequestContext): Response | undefined {
+  const origin = c.req.header("Origin");
+  if (origin === undefined || origin === new URL(c.req.url).origin) return undefined;
+  const allowed = (c.env.ALLOWED_ORIGINS ?? "").split(",").map((one) => one.trim());
+  if (allowed.includes(origin)) return undefined;
+  return fail(c, "forbidden", `pages of ${origin} may not use these stores; ALLOWED_ORIGINS names those that may`);
 }
 
 /** Who may use which store, where its primary is, and which ones were served lately. */

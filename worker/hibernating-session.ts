@@ -3,7 +3,10 @@
 import type { Memo, SessionId } from "../src/effects.ts";
 import { SocketSession } from "./sessions.ts";
 
-/** What is kept beside a socket while the object sleeps. */
+/**
+ * What is kept beside a socket while the object sleeps, as JSON in UTF-8: the platform has 16 kB for it, and would take
+ * two bytes for every letter of a text in which one letter needs them.
+ */
 interface Attachment {
   session: SessionId;
   memo?: Memo;
@@ -26,12 +29,12 @@ export class HibernatingSession extends SocketSession {
 
   /** A socket that has outlived the memory of the object that accepted it, and what was kept beside it. */
   static reopen(socket: WebSocket): { session: HibernatingSession; memo: Memo | undefined } {
-    const { session, memo } = socket.deserializeAttachment() as Attachment;
+    const { session, memo } = JSON.parse(new TextDecoder().decode(socket.deserializeAttachment())) as Attachment;
     return { session: new HibernatingSession(socket, session), memo };
   }
 
   override remember(memo: Memo | undefined): void {
     const attachment: Attachment = memo ? { session: this.id, memo } : { session: this.id };
-    this.#socket.serializeAttachment(attachment);
+    this.#socket.serializeAttachment(new TextEncoder().encode(JSON.stringify(attachment)));
   }
 }

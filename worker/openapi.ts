@@ -76,7 +76,11 @@ const STATUS = object({
       lagMs: { type: "integer" },
     }),
   ),
-  settings: object({ lagLimitMs: { type: "integer" } }),
+  settings: object({
+    lagLimitMs: { type: "integer" },
+    tombstonesKept: { type: "integer" },
+    clientLeaseMs: { type: "integer" },
+  }),
 });
 const PROBLEM = object(
   {

@@ -28,7 +28,7 @@ export interface StoreStatus {
   floor: number;
   entries: number;
   secondaries: MemberStatus[];
-  settings: { lagLimitMs: number };
+  settings: Pick<PrimarySettings, "lagLimitMs" | "tombstonesKept" | "clientLeaseMs">;
 }
 
 /** A store's figures; the counters begin when the primary was last loaded. */
@@ -134,6 +134,7 @@ export class PrimaryDriver {
   }
 
   status(): StoreStatus {
+    const { lagLimitMs, tombstonesKept, clientLeaseMs } = this.#settings;
     const { epoch, head, floor } = this.#store;
     return {
       epoch,
@@ -141,7 +142,7 @@ export class PrimaryDriver {
       floor,
       entries: this.#store.countEntries(),
       secondaries: this.#machine.members(this.#now()),
-      settings: { lagLimitMs: this.#settings.lagLimitMs },
+      settings: { lagLimitMs, tombstonesKept, clientLeaseMs },
     };
   }
 

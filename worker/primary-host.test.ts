@@ -2,8 +2,14 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import type { Entry, Json } from "../src/kv.ts";
-import { COMMIT_OPERATIONS_MAX, DEADLINE_MS, FRAME_BYTES_MAX, PART_CHANGES_MAX } from "../src/limits.ts";
-import { CLOSE } from "../src/protocol.ts";
+import {
+  COMMIT_OPERATIONS_MAX,
+  DEADLINE_MS,
+  FRAME_BYTES_MAX,
+  NAME_LENGTH_MAX,
+  PART_CHANGES_MAX,
+} from "../src/limits.ts";
+import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
 import type { Outcome, Snapshot, Update } from "../src/protocol.ts";
 import type { AppEnv } from "./app.ts";
 import type { StoreStatus } from "./primary-driver.ts";
@@ -247,6 +253,29 @@ describe("a primary that has slept", () => {
     peers[0]!.ack(2);
     expect(await outcome).toMatchObject({ type: "operation-ack", seq: 2, replicas: 3 });
     for (const peer of peers) peer.close();
+  });
+
+  it("M6: keeps a member with as many prefixes as it may have, in whatever script", async () => {
+    const { primary, object } = newPrimary();
+    const peer = await Peer.connect(primary);
+    const prefix = (digit: number): string => `${digit}${"a".repeat(1000)}€`;
+    peer.send({
+      type: "join",
+      version: PROTOCOL_VERSION,
+      secondaryId: "i".repeat(NAME_LENGTH_MAX),
+      mode: "durable",
+      epoch: null,
+      since: 0,
+      prefixes: Array.from({ length: 8 }, (_, digit) => prefix(digit)),
+    });
+    await peer.expect("joined-secondary");
+    peer.ack((await peer.expect("snapshot")).seq);
+    await peer.expect("membership");
+    await evictDurableObject(object);
+    const outcome = primary.operate(insertOf(`${prefix(3)}!`));
+    peer.ack((await peer.expect("snapshot")).seq);
+    expect(await outcome).toMatchObject({ replicas: 1 });
+    peer.close();
   });
 
   it("is woken by a message of a socket that it knew before", async () => {

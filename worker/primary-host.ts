@@ -5,8 +5,9 @@
 import { DurableObject } from "cloudflare:workers";
 import { readInteger } from "../src/codec.ts";
 import type { Entry, Json, Range } from "../src/kv.ts";
-import { COMPACT_EVERY_MS, LAG_LIMIT_MS, LAG_LIMIT_MS_MAX, LAG_LIMIT_MS_MIN } from "../src/limits.ts";
+import { COMPACT_EVERY_MS, LAG_LIMIT_MS_MAX, LAG_LIMIT_MS_MIN } from "../src/limits.ts";
 import { PRIMARY_DEFAULTS } from "../src/primary.ts";
+import type { PrimarySettings } from "../src/primary.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
 import type { ListPage } from "../src/store.ts";
@@ -22,6 +23,10 @@ import { SqlStore } from "./sql-store.ts";
 export interface PrimarySettingsEnv {
   /** `lagLimitMs`: after how long a silent member leaves the in-sync set, in milliseconds. */
   LAG_LIMIT_MS?: string;
+  /** `tombstonesKept`: how many removals a compaction remembers. */
+  TOMBSTONES_KEPT?: string;
+  /** `clientLeaseMs`: for how long a client may repeat an update, in milliseconds. */
+  CLIENT_LEASE_MS?: string;
 }
 
 /** The Durable Object that is one store's primary. Its methods answer in plain values; outcomes are never thrown. */
@@ -35,7 +40,12 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   constructor(ctx: DurableObjectState, env: PrimarySettingsEnv) {
     super(ctx, env);
     this.#store = new SqlStore(new ObjectDatabase(ctx.storage));
-    const settings = { ...PRIMARY_DEFAULTS, lagLimitMs: readLagLimit(env.LAG_LIMIT_MS) };
+    const settings: PrimarySettings = {
+      ...PRIMARY_DEFAULTS,
+      lagLimitMs: readSetting(env, "LAG_LIMIT_MS", LAG_LIMIT_MS_MIN, LAG_LIMIT_MS_MAX) ?? PRIMARY_DEFAULTS.lagLimitMs,
+      tombstonesKept: readSetting(env, "TOMBSTONES_KEPT", 0, 1_000_000) ?? PRIMARY_DEFAULTS.tombstonesKept,
+      clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
+    };
     this.#driver = new PrimaryDriver(this.#store, settings, {
       comeRound: () => scheduler.wait(0),
       written: () => void this.#setAlarm(),
@@ -159,10 +169,16 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
 }
 
 /** A setting that is not understood must not stop a store: it is reported, and the status shows what is in force. */
-function readLagLimit(text: string | undefined): number {
-  if (text === undefined) return LAG_LIMIT_MS;
-  const limit = readInteger(text, "LAG_LIMIT_MS", LAG_LIMIT_MS_MIN, LAG_LIMIT_MS_MAX);
-  if (limit.ok) return limit.value;
-  logFailure("setting-refused", limit.detail);
-  return LAG_LIMIT_MS;
+function readSetting(
+  env: PrimarySettingsEnv,
+  name: keyof PrimarySettingsEnv,
+  min: number,
+  max: number,
+): number | undefined {
+  const text = env[name];
+  if (text === undefined) return undefined;
+  const setting = readInteger(text, name, min, max);
+  if (setting.ok) return setting.value;
+  logFailure("setting-refused", setting.detail);
+  return undefined;
 }

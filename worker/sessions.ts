@@ -5,6 +5,8 @@ import { LineReader, decodeUpstream, packFrames } from "../src/codec.ts";
 import type { Refusal } from "../src/codec.ts";
 import type { Memo, SessionId } from "../src/effects.ts";
 import type { Json } from "../src/kv.ts";
+import { LINE_PATIENCE_MS } from "../src/limits.ts";
+import { CLOSE } from "../src/protocol.ts";
 import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
 
 /** What the driver does with a session, whatever is behind it. */
@@ -31,6 +33,7 @@ export class SocketSession implements Session {
   readonly id: SessionId;
   readonly #socket: Socket;
   readonly #lines = new LineReader();
+  #patience: ReturnType<typeof setTimeout> | undefined;
 
   constructor(socket: Socket, id: SessionId) {
     this.#socket = socket;
@@ -44,6 +47,7 @@ export class SocketSession implements Session {
       return { messages, refusal: { ok: false, code: "bad-request", detail: "frames of the protocol are text" } };
     }
     const lines = this.#lines.push(frame);
+    this.#awaitEndOfLine();
     if (!lines.ok) return { messages, refusal: lines };
     for (const line of lines.value) {
       const message = decodeUpstream(line);
@@ -51,6 +55,17 @@ export class SocketSession implements Session {
       messages.push(message.value);
     }
     return { messages };
+  }
+
+  /** A timer keeps the object awake, and with it the line that has begun; a line that does not end is not waited for. */
+  #awaitEndOfLine(): void {
+    if (this.#patience !== undefined) clearTimeout(this.#patience);
+    this.#patience = undefined;
+    if (!this.#lines.isAmidLine) return;
+    this.#patience = setTimeout(
+      () => this.close(CLOSE.badMessage, "a message was begun and not ended"),
+      LINE_PATIENCE_MS,
+    );
   }
 
   send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void {

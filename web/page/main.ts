@@ -17,6 +17,8 @@ declare global {
 }
 
 const STORE_DEFAULT = "board";
+/** What the primary takes for a store's name; the form's pattern says the same. */
+const STORE_NAME = /^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}$/;
 
 async function main(): Promise<void> {
   const store = new URLSearchParams(location.search).get("store") || STORE_DEFAULT;
@@ -27,6 +29,10 @@ async function main(): Promise<void> {
   const strip = new StatusStrip();
   const form = new InsertForm();
   const log = new OperationLog();
+  if (!STORE_NAME.test(store)) {
+    strip.showFailure("A store's name is made of up to 128 letters, digits, dots, dashes and underscores.");
+    return;
+  }
   let replica: Replica;
   try {
     replica = await openReplica({ url: `/v1/stores/${encodeURIComponent(store)}` });

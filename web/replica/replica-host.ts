@@ -13,6 +13,7 @@
 import { LineReader, decodeDownstream, encodeUpstream, packFrames } from "../../src/codec.ts";
 import type { SecondaryEffect, SecondaryInput, SecondaryStatus, Step } from "../../src/effects.ts";
 import type { Change } from "../../src/kv.ts";
+import { CLOSE } from "../../src/protocol.ts";
 import type { Snapshot, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
@@ -78,7 +79,7 @@ export class ReplicaHost {
     this.#socket = new Socket(settings.url, settings.token, {
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
-      closed: (wasOpen, reason) => this.#closed(wasOpen, reason),
+      closed: (wasOpen, reason, code) => this.#closed(wasOpen, reason, code),
     });
   }
 
@@ -346,12 +347,19 @@ export class ReplicaHost {
     this.#socket.confirm();
   }
 
-  #closed(wasOpen: boolean, reason: string): void {
+  #closed(wasOpen: boolean, reason: string, code: number | undefined): void {
     this.#outgoing = [];
     this.#connectionError = reason;
     if (wasOpen) this.#turn({ type: "disconnect" });
+    // Whoever still hears this is alive: someone else goes by the same id, a copy of the browser's profile, say.
+    if (code === CLOSE.superseded) this.#rename();
     else this.#flush();
     this.#becomeReadable();
+  }
+
+  #rename(): void {
+    this.#secondaryId = randomId();
+    this.#turn({ type: "rename", secondaryId: this.#secondaryId });
   }
 
   // --- the pages

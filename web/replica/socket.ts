@@ -6,7 +6,7 @@ import { CLOSE, SUBPROTOCOL } from "../../src/protocol.ts";
 /** The first wait before a new attempt is at most this, and doubles with each that fails. */
 const BACKOFF_BASE_MS = 100;
 const BACKOFF_CAP_MS = 10_000;
-/** The wait when the primary has said that another connection took this replica's place, or that it will not have it. */
+/** The wait when the primary has said that it cannot read what this replica sends. */
 const REFUSED_BACKOFF_MS = 30_000;
 /** How often the connection is looked at. One on which nothing came for so long is asked; one that stays silent is dropped. */
 const WATCH_MS = 5000;
@@ -17,7 +17,7 @@ export interface SocketEvents {
   opened(): void;
   received(text: string): void;
   /** The connection is gone, or an attempt has failed; the next one follows by itself. */
-  closed(wasOpen: boolean, reason: string): void;
+  closed(wasOpen: boolean, reason: string, code?: number): void;
 }
 
 export class Socket {
@@ -129,13 +129,11 @@ export class Socket {
     this.#failures += 1;
     // Full jitter keeps a crowd that was cut off together from coming back together.
     const span = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (this.#failures - 1));
-    this.#retry(isRefusal(code) ? REFUSED_BACKOFF_MS : Math.random() * span);
-    this.#events.closed(wasOpen, reason);
+    this.#retry(code === CLOSE.badMessage ? REFUSED_BACKOFF_MS : Math.random() * span);
+    this.#events.closed(wasOpen, reason, code);
   }
 
   #retry(delayMs: number): void {
     if (this.#isRunning) this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
   }
 }
-
-const isRefusal = (code: number): boolean => code === CLOSE.superseded || code === CLOSE.badMessage;
