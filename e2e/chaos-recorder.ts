@@ -13,9 +13,9 @@ class Document {
   readonly replica: string;
   readonly disk: string;
   readonly life: number;
-  /** Our time of the page's zero is between these. */
-  #zeroMin = -Infinity;
-  #zeroMax = Infinity;
+  /** Our time of the page's zero is between these. A page that never answers may have begun at any time. */
+  #zeroMin = Number.MIN_SAFE_INTEGER;
+  #zeroMax = Number.MAX_SAFE_INTEGER;
   #persisted = -1;
 
   constructor(replica: string, disk: string, life: number) {
@@ -60,12 +60,6 @@ export class ChaosRecorder {
   readonly #operations = new Map<number, RecordedOperation>();
   readonly #highestPersisted = new Map<string, number>();
   readonly #wipedUpTo = new Map<string, number>();
-  readonly #navigatedAt = new Map<string, number>();
-
-  /** A tab is about to load another document. */
-  navigating(replica: string): void {
-    this.#navigatedAt.set(replica, performance.now());
-  }
 
   /** Lines of a document, as they come. `replica` is the tab that it is in, `disk` the browser profile. */
   take(replica: string, disk: string, id: string, lines: PageLine[]): void {
@@ -75,7 +69,6 @@ export class ChaosRecorder {
       const life = (this.#lives.get(replica) ?? 0) + 1;
       this.#lives.set(replica, life);
       document = new Document(replica, disk, life);
-      document.wasAfter(this.#navigatedAt.get(replica) ?? 0, 0);
       this.#documents.set(id, document);
     }
     for (const line of lines) {

@@ -70,7 +70,6 @@ class Tab {
       page.on("crash", () => this.#drop(page));
       page.on("close", () => this.#drop(page));
       page.on("pageerror", (error) => this.profile.errors.add(error.message));
-      this.#recorder.navigating(this.name);
       await page.goto(`http://localhost:${this.profile.proxy.port}/?store=${STORE}`, { timeout: LOAD_MS });
       await page.waitForFunction(() => (window as unknown as ChaosWindow).chaos !== undefined, null, {
         timeout: LOAD_MS,
@@ -93,7 +92,6 @@ class Tab {
   }
 
   async reload(): Promise<void> {
-    this.#recorder.navigating(this.name);
     await inTime(this.page?.reload({ timeout: LOAD_MS }));
   }
 
