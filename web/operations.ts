@@ -33,6 +33,8 @@ export class Operations {
   /** By id; ids rise, so the first is the oldest. */
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
+  /** The primary keeps a record of this client: it has answered one of its updates. */
+  #isKnown = false;
   #fresh: Operation[] = [];
   readonly #idlers: (() => void)[] = [];
   #heardAt = 0;
@@ -113,7 +115,9 @@ export class Operations {
   #sendAll(operations: Operation[]): void {
     if (operations.length === 0) return;
     const [oldest = this.#nextId] = this.#pending.keys();
-    for (const operation of operations) if (operation.type !== "get") operation.settled = oldest - 1;
+    // I4: to have settled something is to say that there is a record.
+    const answered = this.#isKnown ? oldest - 1 : 0;
+    for (const operation of operations) if (operation.type !== "get") operation.settled = answered;
     this.#send(operations);
   }
 
@@ -134,4 +138,10 @@ export class Operations {
       this.#silent();
     }
   }
+}
+
+/** Whether an answer is one that the primary has written down; reads, and what never reached it, leave no trace there. */
+function isFromRecord(settled: Settled): boolean {
+  if (settled.type === "operation-failed") return settled.code === "conflict" || settled.code === "unconfirmed";
+  return settled.type === "operation-ack";
 }

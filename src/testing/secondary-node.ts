@@ -60,6 +60,8 @@ export class SecondaryNode {
   /** What was ever on the disk, by epoch. */
   readonly #everPersisted = new Map<string, number>();
   #lives = 0;
+  /** The primary has answered one of the users' updates, so it has a record of them. */
+  #isKnown = false;
   readonly #given = new Map<string, { operation: Operation; headBefore: number; settle: () => void }>();
 
   constructor(
@@ -186,8 +188,9 @@ export class SecondaryNode {
     this.#feed({ type: "operate", operation });
   }
 
-  /** Users have the answers to everything before their oldest open operation. */
+  /** Users have the answers to everything before their oldest open operation, once they have had one at all. */
   #settledBefore(id: number): number {
+    if (!this.#isKnown) return 0;
     for (const { operation } of this.#given.values()) return operation.id - 1;
     return id - 1;
   }
@@ -347,6 +350,7 @@ export class SecondaryNode {
     const { oracle } = this.#primary;
     this.#recordAnswer(settled);
     const kind = settled.type === "operation-failed" ? settled.code : settled.type;
+    this.#isKnown ||= kind === "operation-ack" || kind === "conflict" || kind === "unconfirmed";
     this.outcomes.set(kind, (this.outcomes.get(kind) ?? 0) + 1);
     if (settled.type === "get-result") {
       // A history that was restored meanwhile has another head.
