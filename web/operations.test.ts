@@ -51,6 +51,18 @@ describe("Operations", () => {
     expect(sent.flat().map((operation) => (operation as { settled: number }).settled)).toEqual([0, 0, 0, 1, 4]);
   });
 
+  test("I4 what leaves no record at the primary settles nothing", async () => {
+    void operations.submit({ type: "get", key: "a" });
+    const offline = operations.submit(insert("a"));
+    await Promise.resolve();
+    operations.settle({ type: "get-result", clientId: "c", id: 1, entry: null, seq: 0 });
+    operations.settle({ type: "operation-failed", clientId: "c", id: 2, code: "offline", applied: false });
+    await expect(offline).rejects.toMatchObject({ code: "offline" });
+    void operations.submit(insert("b"));
+    await Promise.resolve();
+    expect(sent.at(-1)).toMatchObject([{ id: 3, settled: 0 }]);
+  });
+
   test("what is unanswered is asked again under its old name, in its order, and answered once", async () => {
     const first = operations.submit(insert("a"));
     void operations.submit(insert("b"));

@@ -77,6 +77,7 @@ export class Operations {
     const pending = this.#pending.get(settled.id);
     if (!pending) return; // Asked twice, through two workers, and answered twice.
     this.#pending.delete(settled.id);
+    this.#isKnown ||= isFromRecord(settled);
     if (this.#pending.size === 0) this.#endIdle();
     switch (settled.type) {
       case "operation-ack":
