@@ -8,7 +8,7 @@ const rules = [...read("src/SPEC.md").matchAll(/^- \*\*([A-Z]\d+)\*\* /gm)].map(
 const cited = /\b([A-Z]\d)\b/g;
 
 test("every rule of SPEC.md is named by the title of a test", () => {
-  const tests = files.filter((path) => /\.(test|spec)\.ts$/.test(path) && !path.endsWith("spec.test.ts"));
+  const tests = files.filter((path) => /(\.(test|spec)|-contract)\.ts$/.test(path) && !path.endsWith("spec.test.ts"));
   const titles = tests.flatMap((path) => read(path).match(/(?<=["'`])(?:[A-Z]\d[ ,:]+)+/g) ?? []);
   const named = new Set(titles.flatMap((title) => [...title.matchAll(cited)].map(([rule]) => rule)));
   expect(rules.length).toBeGreaterThan(30);

