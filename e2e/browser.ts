@@ -115,3 +115,14 @@ function attempt(name: string, command: string, args: string[], env: Record<stri
   const reason = output.split("\n").findLast((line) => /^(E|Error):? /.test(line)) ?? end.error?.message;
   return `${name}: ${(reason ?? `status ${end.status}`).replace(/^(E|Error): /, "")}`;
 }
+
+/** How Chromium is started: what it does by itself in the background would only add noise to what the tests see. */
+export const CHROMIUM_ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];

@@ -14,7 +14,7 @@ import { checkHistory } from "../src/testing/history-checker.ts";
 import { formatHistory } from "../src/testing/history.ts";
 import { Random } from "../src/testing/random.ts";
 import { BarePrimary } from "./bare-primary.ts";
-import { findBrowser } from "./browser.ts";
+import { CHROMIUM_ARGS, findBrowser } from "./browser.ts";
 import { watchReplica } from "./chaos-page.ts";
 import type { ChaosWindow, PageLine, PageOperation } from "./chaos-page.ts";
 import { ChaosRecorder } from "./chaos-recorder.ts";
@@ -23,15 +23,6 @@ import { Proxy } from "./proxy.ts";
 
 const STORE = "chaos";
 const KEYS = ["a", "b", "c", "d/1", "d/2", "é", "😀"];
-const ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 /** A page hears of its disk late when it was stopped for a while, and a busy machine adds to that. */
 const STATUS_LAG_MS = 8000;
 const FREEZE_MS = 3000;
@@ -292,7 +283,7 @@ class Chaos {
 
   /** A mark of our own by which the browser's process is found; browsers do not mind switches that they do not know. */
   #args(name: string): string[] {
-    return [...ARGS, this.#mark(name)];
+    return [...CHROMIUM_ARGS, this.#mark(name)];
   }
 
   #mark(name: string): string {

@@ -1,5 +1,5 @@
 import { defineConfig } from "@playwright/test";
-import { locateBrowser } from "./browser.ts";
+import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
 
 // The test command has found the browser already; a person who calls Playwright directly may not have.
 const executablePath = process.env.HEADWATER_CHROMIUM ?? locateBrowser();
@@ -17,16 +17,7 @@ export default defineConfig({
     screenshot: "only-on-failure",
     launchOptions: {
       ...(executablePath === undefined ? {} : { executablePath }),
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        // What a browser does by itself in the background would only add noise to what the specs see.
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
+      args: CHROMIUM_ARGS,
     },
   },
 });

@@ -10,18 +10,11 @@ import { keysOf } from "../protocol.ts";
 import type { Downstream, OperationAck, Update } from "../protocol.ts";
 import { MemoryStore } from "../store.ts";
 import type { Commit, Compaction, PageLimit } from "../store.ts";
+import { drawFate } from "./disk.ts";
+import type { DiskHealth } from "./disk.ts";
 import { Oracle, demand, nameOf } from "./oracle.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-
-/** How bad a disk is. All times in ms. */
-export interface DiskHealth {
-  delayMax: number;
-  refuse: number;
-  /** Chance that a write takes up to `stallMax`. */
-  stall: number;
-  stallMax: number;
-}
 
 export interface Peer {
   send: (line: string) => void;
@@ -248,12 +241,9 @@ export class PrimaryNode {
   }
 
   #persist(commit: Commit): void {
-    const { delayMax, refuse, stall, stallMax } = this.health;
-    const delay = this.#random.between(0, this.#random.chance(stall) ? stallMax : delayMax);
-    const isRefused = this.#random.chance(refuse);
-    const survivesCrash = this.#random.chance(0.5);
+    const { delayMs, isRefused, survivesCrash } = drawFate(this.health, this.#random);
     const life = this.#life;
-    this.#scheduler.after(delay, () => {
+    this.#scheduler.after(delayMs, () => {
       const isAlive = life === this.#life;
       if (isRefused || !(isAlive || survivesCrash)) {
         if (isAlive) this.#feed({ type: "refused", code: "unavailable" });

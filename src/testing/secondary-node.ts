@@ -7,11 +7,13 @@ import { OUTCOME_PATIENCE_MS } from "../limits.ts";
 import type { Operation, Update } from "../protocol.ts";
 import { keysOf } from "../protocol.ts";
 import { Secondary } from "../secondary.ts";
+import { drawFate } from "./disk.ts";
+import type { DiskHealth } from "./disk.ts";
 import { Link } from "./link.ts";
 import type { Weather } from "./link.ts";
 import type { Recorder } from "./history.ts";
 import { demand, nameOf } from "./oracle.ts";
-import type { DiskHealth, PrimaryNode } from "./primary-node.ts";
+import type { PrimaryNode } from "./primary-node.ts";
 import type { Random } from "./random.ts";
 import { toRecordedEntries, toRecordedOperation, toRecordedOutcome } from "./recording.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -312,10 +314,7 @@ export class SecondaryNode {
   }
 
   #persist(steps: readonly Step[]): void {
-    const { delayMax, refuse, stall, stallMax } = this.health;
-    const delay = this.#random.between(0, this.#random.chance(stall) ? stallMax : delayMax);
-    const isRefused = this.#random.chance(refuse);
-    const survivesCrash = this.#random.chance(0.5);
+    const { delayMs, isRefused, survivesCrash } = drawFate(this.health, this.#random);
     const life = this.#life;
     const done = (): void => {
       const isAlive = life === this.#life;
@@ -327,7 +326,7 @@ export class SecondaryNode {
       this.#write(steps);
       if (isAlive) this.#feed({ type: "persisted" });
     };
-    this.#scheduler.after(delay, () => (this.#frozen ? this.#frozen.push(done) : done()));
+    this.#scheduler.after(delayMs, () => (this.#frozen ? this.#frozen.push(done) : done()));
   }
 
   #write(steps: readonly Step[]): void {
