@@ -118,6 +118,29 @@ test("reloading while the primary is gone still shows everything, and the replic
   );
 });
 
+test("R2 a replica of some prefixes holds only those, and can wait for a write outside of them", async ({
+  context,
+  server,
+}) => {
+  const page = await openTab(context, server.origin, "partial");
+  await insert(page, "a/1", 1);
+  const { seq } = await insert(page, "b/1", 2);
+  const shown = await page.evaluate(async (url) => {
+    const replica = await window.headwater.openReplica({ url, prefixes: ["a/"] });
+    await replica.caughtUp();
+    return replica.list().map(({ key }) => key);
+  }, "/v1/stores/partial");
+  expect(shown).toEqual(["a/1"]);
+  const later = await page.evaluate(async (url) => {
+    const replica = await window.headwater.openReplica({ url, prefixes: ["a/"] });
+    const { seq: atLeast } = await window.headwater.replica.insert("b/2", 3);
+    await replica.caughtUp({ atLeast });
+    return { seq: replica.status.seq - atLeast, keys: replica.list().map(({ key }) => key) };
+  }, "/v1/stores/partial");
+  expect(later).toEqual({ seq: 0, keys: ["a/1"] });
+  expect(seq).toBe(2);
+});
+
 test("kill -9 of the primary amid writes loses nothing that was acknowledged", async ({ browser, context, server }) => {
   const writer = await openTab(context, server.origin, "killed");
   const watcher = await openTab(await browser.newContext(), server.origin, "killed");

@@ -27,7 +27,10 @@ export interface ReplicaStatus {
 
 declare global {
   interface Window {
-    headwater: { replica: BoardReplica };
+    headwater: {
+      replica: BoardReplica;
+      openReplica(options: { url: string; prefixes?: string[] }): Promise<BoardReplica>;
+    };
   }
 }
 

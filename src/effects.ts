@@ -77,6 +77,8 @@ export type SecondaryInput =
   | { type: "change-mode"; mode: "durable" | "memory" }
   /** Another secondary goes by the same id: join under this one from now on. */
   | { type: "rename"; secondaryId: string }
+  /** Someone waits for a seq: ask how far the state that is visible here is true. */
+  | { type: "refresh" }
   /** The page is about to be frozen or closed: leave, so that nobody waits for this secondary. */
   | { type: "pause" }
   | { type: "resume" }

@@ -651,6 +651,17 @@ describe("D. delivery", () => {
     expect(one.states()).toEqual({ s2: "in-sync" });
   });
 
+  test("R2 a secondary with prefixes that asks is told how far its state is true", () => {
+    const one = rig();
+    one.follow(2, { prefixes: ["a/"] });
+    one.send(1, insert(1, "b/1", "primary"));
+    expect(one.read(2)).toEqual([]);
+    one.send(2, { type: "resend", since: 0 });
+    expect(one.read(2)).toEqual([{ type: "snapshot", prev: 0, seq: 1, changes: [], until: 1 }]);
+    one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+  });
+
   test("V1 a secondary with prefixes gets only what lies under them, in an unbroken chain", () => {
     const one = rig();
     one.follow(2, { prefixes: ["a/"] });

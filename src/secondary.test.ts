@@ -174,6 +174,13 @@ describe("D. delivery", () => {
 });
 
 describe("V. visibility", () => {
+  test("R2 a refresh asks for what follows the visible seq, and an empty step moves it", () => {
+    const rig = following("memory", ["a/"]).feed({ type: "refresh" });
+    expect(rig.sent()).toEqual([{ type: "resend", since: 5 }]);
+    rig.receive(snapshot(5, 9, []));
+    expect(rig.status.seq).toBe(9);
+  });
+
   test("V1 the parts of a step take effect at once, when the chain has come to where they were read", () => {
     const rig = following().receive(joined(9)).feed({ type: "disconnect" }, { type: "connect" }).receive(joined(9));
     rig.sent();

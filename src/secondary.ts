@@ -136,6 +136,8 @@ export class Secondary {
         return this.#refused(input.detail, now);
       case "change-mode":
         return this.#changeMode(input.mode);
+      case "refresh":
+        return this.#refresh();
       case "rename":
         this.#secondaryId = input.secondaryId;
         return;
@@ -260,6 +262,12 @@ export class Secondary {
     if (membership.askedFrom === cursor) return;
     membership.askedFrom = cursor;
     this.#emit({ type: "send", message: { type: "resend", since: cursor } });
+  }
+
+  /** R2: what lies outside the prefixes is not sent and does not move the seq; the end of a step at head does. */
+  #refresh(): void {
+    if (!this.#membership || this.#membership.isBootstrapping || this.#aside) return;
+    this.#emit({ type: "send", message: { type: "resend", since: this.#seq } });
   }
 
   /** What this secondary may say that it holds: what is on disk or, without one, what is visible. */

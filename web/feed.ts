@@ -24,6 +24,8 @@ export interface Control {
   open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened>;
   /** A person looks at the page, so a connection that waits for its next attempt makes it now. */
   hurry(): void;
+  /** Someone waits for a seq that a replica of some prefixes hears of only when it asks. */
+  refresh(): void;
 }
 
 export interface Opened {

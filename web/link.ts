@@ -47,6 +47,10 @@ export class Link {
     this.#feed.postMessage(message);
   }
 
+  refresh(): void {
+    void this.#control.refresh();
+  }
+
   hurry(): void {
     void this.#control.hurry();
   }

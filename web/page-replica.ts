@@ -70,6 +70,9 @@ export interface Replica {
 /** A worker that was lost again and again is started after a wait that doubles up to this. */
 const RELINK_CAP_MS = 10_000;
 
+/** How often a replica of some prefixes asks on behalf of those who wait for a seq. */
+const REFRESH_MS = 500;
+
 interface Waiter {
   isDue(): boolean;
   resolve(): void;
@@ -87,6 +90,7 @@ export class PageReplica implements Replica {
   readonly #listening = new AbortController();
   #link: Link | undefined;
   #relinkTimer: ReturnType<typeof setTimeout> | undefined;
+  #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #losses = 0;
   #isHidden = false;
   #isClosed = false;
@@ -182,11 +186,20 @@ export class PageReplica implements Replica {
       if (this.#isClosed) return reject(closedError());
       const waiter: Waiter = { isDue, resolve, reject };
       this.#waiters.add(waiter);
+      if (atLeast !== undefined && this.#settings.prefixes) this.#refresh();
       signal?.addEventListener("abort", () => {
         this.#waiters.delete(waiter);
         reject(signal.reason as Error);
       });
     });
+  }
+
+  /** A replica of some prefixes is not told of other writes, so its seq stands still until it asks (R2). */
+  #refresh(): void {
+    clearTimeout(this.#refreshTimer);
+    if (this.#waiters.size === 0) return;
+    this.#link?.refresh();
+    this.#refreshTimer = setTimeout(() => this.#refresh(), REFRESH_MS);
   }
 
   async close(): Promise<void> {
@@ -195,6 +208,7 @@ export class PageReplica implements Replica {
     await this.#operations.idle();
     this.#listening.abort();
     clearTimeout(this.#relinkTimer);
+    clearTimeout(this.#refreshTimer);
     this.#link?.close();
     this.#link = undefined;
     for (const waiter of this.#waiters) waiter.reject(closedError());

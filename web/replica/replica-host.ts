@@ -102,6 +102,10 @@ export class ReplicaHost {
     this.#flush();
   }
 
+  refresh(): void {
+    this.#turn({ type: "refresh" });
+  }
+
   hurry(): void {
     this.#socket.hurry();
   }

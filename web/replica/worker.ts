@@ -24,6 +24,9 @@ const control: Control = {
   hurry(): void {
     host?.hurry();
   },
+  refresh(): void {
+    host?.refresh();
+  },
 };
 
 function startHost(settings: ReplicaSettings): ReplicaHost {
