@@ -245,7 +245,7 @@ describe("M. membership", () => {
     expect(rig.sent()).toMatchObject([{ type: "join", secondaryId: "s2", since: 5 }]);
   });
 
-  test("M3 a pause leaves, so that nobody waits; a resume joins again", () => {
+  test("M3 a pause leaves, so that nobody waits; a resume joins again, over a new connection", () => {
     const rig = following().receive({ type: "membership", inSync: true });
     expect(rig.status.inSync).toBe(true);
     rig.feed({ type: "pause" });
@@ -253,7 +253,9 @@ describe("M. membership", () => {
     expect(rig.status).toMatchObject({ state: "paused", inSync: false });
     rig.receive(snapshot(5, 6));
     expect(rig.status.seq).toBe(5);
-    rig.feed({ type: "resume" });
+    rig.feed({ type: "resume" }, { type: "resume" });
+    expect(rig.take("reconnect")).toHaveLength(1);
+    rig.feed({ type: "disconnect" }, { type: "connect" });
     expect(rig.sent()).toMatchObject([{ type: "join", since: 5 }]);
   });
 

@@ -144,8 +144,7 @@ export class Secondary {
       case "pause":
         return this.#pause();
       case "resume":
-        this.#isPaused = false;
-        return this.#join(now);
+        return this.#resume();
       case "tick":
         return this.#tick(now);
       default:
@@ -179,6 +178,7 @@ export class Secondary {
     this.#aside = undefined;
     this.#membership = { epoch, head, isBootstrapping: reset, inSync: false };
     this.#head = head;
+    if (this.#retryAt === undefined) this.#lastError = null;
     this.#outbox.open(now);
     if (reset) this.#outbox.applied(Infinity); // The seqs of another history say nothing about this one.
   }
@@ -188,6 +188,13 @@ export class Secondary {
     this.#isPaused = true;
     if (this.#isConnected) this.#emit({ type: "send", message: { type: "leave" } });
     this.#endMembership();
+  }
+
+  /** An answer to the Join from before the pause may still be on its way; on a new connection none can be. */
+  #resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (this.#isConnected) this.#reconnect("awake again");
   }
 
   #endMembership(): void {
