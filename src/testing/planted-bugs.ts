@@ -150,6 +150,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: `this.#arbiter.remove(session);`,
   },
   {
+    name: "the answer to an older Join is taken for the answer to the newest",
+    seed: 859,
+    file: "secondary.ts",
+    right: `return this.#resume();`,
+    wrong: `this.#isPaused = false;\n        return this.#join(now);`,
+  },
+  {
     name: "after a loss of memory everyone is taken to hold everything",
     seed: 156,
     file: "primary.ts",

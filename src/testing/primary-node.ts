@@ -33,6 +33,8 @@ export class PrimaryNode {
   readonly oracle: Oracle;
   health: DiskHealth;
   steps = 0;
+  /** Asked after each effect: whether the process dies there, with the rest of the step undone. */
+  strike: (() => boolean) | undefined;
   answers = new Map<string, number>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
@@ -193,7 +195,10 @@ export class PrimaryNode {
   #feed(input: PrimaryInput): void {
     if (!this.#machine) return;
     this.steps += 1;
-    for (const effect of this.#machine.step(input, this.#scheduler.now)) this.#carryOut(effect);
+    for (const effect of this.#machine.step(input, this.#scheduler.now)) {
+      this.#carryOut(effect);
+      if (this.strike?.()) return this.crash();
+    }
   }
 
   #carryOut(effect: PrimaryEffect): void {

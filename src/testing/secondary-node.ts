@@ -46,6 +46,8 @@ export class SecondaryNode {
   weather: Weather;
   health: DiskHealth;
   steps = 0;
+  /** Asked after each effect: whether the process dies there, with the rest of the step undone. */
+  strike: (() => boolean) | undefined;
   outcomes = new Map<string, number>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
@@ -267,7 +269,10 @@ export class SecondaryNode {
   #feed(input: SecondaryInput): void {
     if (!this.#machine) return;
     this.steps += 1;
-    for (const effect of this.#machine.step(input, this.#scheduler.now)) this.#carryOut(effect);
+    for (const effect of this.#machine.step(input, this.#scheduler.now)) {
+      this.#carryOut(effect);
+      if (this.strike?.()) return this.crash();
+    }
   }
 
   #carryOut(effect: SecondaryEffect): void {

@@ -21,6 +21,9 @@ const GOOD_HEALTH: DiskHealth = { delayMax: 5, refuse: 0, stall: 0, stallMax: 0 
 const TROUBLE_MS = 15_000;
 const RECOVERY_MS = 15_000;
 
+/** Every so many seeds, processes die amid their steps. */
+const STRIKING_SEEDS = 5;
+
 export interface Report {
   seed: number;
   steps: number;
@@ -110,6 +113,7 @@ class World {
     const faultEveryMs = this.#random.pick([150, 500, 3000, 60_000]);
     const operationEveryMs = this.#random.pick([5, 40, 300]);
     this.#repeat(faultEveryMs, () => this.#fault());
+    if (this.#seed % STRIKING_SEEDS === 0) this.#strike();
     this.#repeat(operationEveryMs, () => this.#operate());
     this.#scheduler.runUntil(TROUBLE_MS);
   }
@@ -266,13 +270,30 @@ class World {
       });
     }
     const name = random.pick(Object.keys(faults));
-    this.#faults.set(name, (this.#faults.get(name) ?? 0) + 1);
+    this.#count(name);
     faults[name]!();
   }
 
   #restoreBackup(): void {
     this.#primary.restoreBackup();
     this.#record?.({ type: "restored", at: this.#scheduler.now, epoch: this.#primary.oracle.epoch });
+  }
+
+  /** Processes die between two effects of one step, too. The chance is drawn apart, so that other seeds keep their runs. */
+  #strike(): void {
+    const random = new Random(-this.#seed);
+    const strikes = (name: string, restart: () => void) => (): boolean => {
+      if (!this.#isTroubled || !random.chance(0.002)) return false;
+      this.#count(name);
+      this.#scheduler.after(random.between(0, 1000), restart);
+      return true;
+    };
+    this.#primary.strike = strikes("primary crash amid a step", () => this.#primary.restart());
+    for (const node of this.#secondaries) node.strike = strikes("secondary crash amid a step", () => node.start());
+  }
+
+  #count(fault: string): void {
+    this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + 1);
   }
 
   #restartLater(node: SecondaryNode, stop: () => void): void {
