@@ -474,6 +474,13 @@ describe("M. membership", () => {
     expect(answerTo(7, { epoch: "e1", since: 1 })).toEqual([{ ...joined, reset: true }, whole]);
   });
 
+  test("M1 a Join that comes twice begins no second walk", () => {
+    const one = rig();
+    one.connect(2);
+    one.send(2, join(2), join(2));
+    expect(one.read(2).map(({ type }) => type)).toEqual(["joined-secondary", "snapshot"]);
+  });
+
   test("M2 a durable secondary is in sync once it has acked head; others only follow", () => {
     const one = rig();
     one.connect(2);

@@ -218,6 +218,17 @@ describe("V. visibility", () => {
     expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 2 }]);
   });
 
+  test("V2 D1 a snapshot that comes twice is not acked for a disk that still holds an older history", () => {
+    const rig = following()
+      .feed({ type: "disconnect" }, { type: "connect" })
+      .receive(joined(5, true, "e2"), snapshot(0, 5));
+    rig.sent();
+    rig.receive(snapshot(0, 5));
+    expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 0 }]);
+    rig.feed({ type: "persisted" });
+    expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 5 }]);
+  });
+
   test("V2 an announcement that comes twice does not take the visible state back", () => {
     const rig = following().receive(snapshot(5, 6), joined(5, true), snapshot(0, 5));
     expect(rig.status).toMatchObject({ seq: 6, state: "following" });

@@ -259,7 +259,10 @@ export class Secondary {
     this.#emit({ type: "apply", step });
     this.#outbox.applied(seq);
     if (this.#mode === "memory") return this.#ack(seq);
-    if (step.reset) this.#unpersisted = [];
+    if (step.reset) {
+      this.#unpersisted = [];
+      this.#persistedSeq = 0; // What is on disk belongs to what was replaced.
+    }
     this.#unpersisted.push(step);
     this.#persist(now);
   }

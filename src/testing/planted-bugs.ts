@@ -60,7 +60,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what was turned away is forgotten, and a repeat makes it happen",
-    seed: 859,
+    seed: 1034,
     file: "updates.ts",
     right: `this.#refusals.push({ clientId, outcome: { id, code } });`,
     wrong: ``,
@@ -88,7 +88,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "floor is off by one",
-    seed: 298,
+    seed: 150,
     file: "primary.ts",
     right: `const reset = epoch !== own || since < floor || since > head;`,
     wrong: `const reset = epoch !== own || since < floor - 1 || since > head;`,
@@ -109,7 +109,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "a compaction takes tombstones that a walk still needs",
-    seed: 20,
+    seed: 22,
     file: "replicator.ts",
     right: `return (this.#owesNothing ? this.#covered : this.#received) >= floor;`,
     wrong: `return floor >= 0;`,
@@ -143,11 +143,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: `this.#aside.until = snapshot.until;`,
   },
   {
-    name: "a Join that comes twice begins a second walk amid the first",
-    seed: 43,
-    file: "primary.ts",
-    right: `if (this.#arbiter.memberOf(session)) return;`,
-    wrong: `this.#arbiter.remove(session);`,
+    name: "what is on disk of an older history is acked in the new one",
+    seed: 2411,
+    file: "secondary.ts",
+    right: `this.#persistedSeq = 0; // What`,
+    wrong: `// What`,
   },
   {
     name: "the answer to an older Join is taken for the answer to the newest",
@@ -158,7 +158,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "after a loss of memory everyone is taken to hold everything",
-    seed: 156,
+    seed: 31,
     file: "primary.ts",
     right: `const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };`,
     wrong: `const { head } = this.#store;\n    const start = { since: head, acked: head, tombstonesAfter: 0, isStepOpen: false };`,
