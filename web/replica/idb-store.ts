@@ -3,139 +3,151 @@
 //
 //   pages   the state at the checkpoint's cursor, as texts of `packPages`
 //   log     what came after: records of whole steps, each with its own epoch, prev and seq
-//   meta    the checkpoint: its cursor, the replica's lasting id, and a stamp that names this very checkpoint
+//   meta    the checkpoint (its cursor and the replica's lasting id), and the term: a random name that whoever claims the
+//           database gives to the time of his rule. Each transaction that writes looks at it first, so that a replica
+//           which was thought dead, and wakes up in the middle of a write, changes nothing (a fencing token).
 //
 // Nothing but the transaction itself is awaited inside a transaction.
 
-import { openDB } from "idb";
-import type { DBSchema, IDBPDatabase, IDBPTransaction } from "idb";
+import { deleteDB } from "idb";
+import type { DBSchema, IDBPTransaction } from "idb";
 import { assert } from "../../src/assert.ts";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
+import { Database } from "./database.ts";
+import { tryLock } from "./lock.ts";
+import { LostError } from "./replica-persistence.ts";
 import type { Checkpoint, Image, ReplicaPersistence, Stored } from "./replica-persistence.ts";
 
 /** Raised with every change of what is stored. A new version is a new database. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 /** The log is folded when it is longer than this. */
 const LOG_RECORDS_MAX = 1000;
 const LOG_UNITS_MAX = 4 * 1024 * 1024;
 /** Folding waits until nothing was written for so long, unless the log has grown to several times its limit. */
 const FOLD_IDLE_MS = 1000;
 const FOLD_AT_ONCE = 4;
-
 interface Schema extends DBSchema {
   log: { key: number; value: StepLines[] };
   pages: { key: number; value: string };
-  meta: { key: string; value: Checkpoint };
+  meta: { key: "checkpoint" | "term"; value: Checkpoint | Term };
+}
+interface Term {
+  term: string;
 }
 type StoreName = "log" | "pages" | "meta";
-
-/** The database does not continue what this replica has written: it was deleted or replaced behind its back. */
-class ReplacedError extends Error {
-  override readonly name = "ReplacedError";
-}
+const STORES: StoreName[] = ["log", "pages", "meta"];
 
 /** The name of the database, and of the lock of its writer. A replica of some prefixes is not one of others. */
-export function databaseName(url: string, prefixes: readonly string[] | undefined): string {
+export function databaseName(url: string, prefixes: readonly string[] | undefined, version = FORMAT_VERSION): string {
   const part = prefixes ? `#${JSON.stringify([...prefixes].sort())}` : "";
-  return `headwater:${FORMAT_VERSION}:${url}${part}`;
+  return `headwater:${version}:${url}${part}`;
+}
+
+/** Deletes what older versions have left, unless one of them is still open somewhere. */
+export async function deleteOldDatabases(url: string, prefixes: readonly string[] | undefined): Promise<void> {
+  const present = new Set((await indexedDB.databases()).map(({ name }) => name));
+  for (let version = 1; version < FORMAT_VERSION; version++) {
+    const name = databaseName(url, prefixes, version);
+    if (!present.has(name)) continue;
+    const tenure = await tryLock(name);
+    if (tenure) await deleteDB(name).finally(tenure.release);
+  }
 }
 
 export class IdbStore implements ReplicaPersistence {
-  readonly #name: string;
-  readonly #durability: "relaxed" | "strict";
+  readonly #db: Database<Schema>;
   readonly #readImage: () => Image | undefined;
-  #db: IDBPDatabase<Schema> | undefined;
-  #checkpoint: Checkpoint | undefined;
+  readonly #term = randomId();
+  #hasCheckpoint = false;
   #logRecords = 0;
   #logUnits = 0;
   #foldTimer: ReturnType<typeof setTimeout> | undefined;
-  /** One transaction after the other. */
-  #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  /** `readImage` is asked for the whole visible state whenever a checkpoint is due. */
-  constructor(name: string, durability: "relaxed" | "strict", readImage: () => Image | undefined) {
-    this.#name = name;
-    this.#durability = durability;
+  /**
+   * `readImage` is asked for the whole visible state whenever a checkpoint is due. `interrupted` is called when the
+   * database is taken away from under the store, by a person or by the browser.
+   */
+  constructor(
+    name: string,
+    durability: "relaxed" | "strict",
+    readImage: () => Image | undefined,
+    interrupted: (reason: string) => void = () => {},
+  ) {
     this.#readImage = readImage;
+    this.#db = new Database({
+      name,
+      durability,
+      create(fresh) {
+        fresh.createObjectStore("log", { autoIncrement: true });
+        fresh.createObjectStore("pages");
+        fresh.createObjectStore("meta");
+      },
+      interrupted,
+    });
   }
 
-  /** Rejects if the database cannot be opened. */
-  async load(): Promise<Stored> {
-    const db = await this.#open();
-    const tx = db.transaction(["log", "pages", "meta"]);
-    const [checkpoint, pages, records] = await Promise.all([
-      tx.objectStore("meta").get("checkpoint"),
-      tx.objectStore("pages").getAll(),
-      tx.objectStore("log").getAll(),
-      tx.done,
-    ]);
-    this.#checkpoint = checkpoint;
-    this.#logRecords = records.length;
-    const steps = records.flat();
-    this.#logUnits = steps.reduce((sum, step) => sum + unitsOf(step), 0);
-    return { checkpoint, pages, steps };
+  load(): Promise<Stored> {
+    return this.#db.queue(() => this.#db.read(STORES, readAll));
+  }
+
+  async claim(): Promise<Stored> {
+    const stored = await this.#db.queue(() =>
+      this.#db.write(STORES, async (tx) => {
+        await tx.objectStore("meta").put({ term: this.#term }, "term");
+        return readAll(tx);
+      }),
+    );
+    this.#hasCheckpoint = stored.checkpoint !== undefined;
+    this.#logRecords = stored.records;
+    this.#logUnits = stored.steps.reduce((sum, step) => sum + unitsOf(step), 0);
+    return stored;
   }
 
   persist(steps: StepLines[], secondaryId: string): Promise<void> {
-    return this.#queue(async () => {
+    return this.#db.queue(async () => {
       clearTimeout(this.#foldTimer);
-      if (!this.#checkpoint || steps.some((step) => step.reset)) {
-        await this.#writeCheckpoint(secondaryId);
-      } else {
-        try {
-          await this.#append(steps, this.#checkpoint);
-        } catch (error) {
-          if (!(error instanceof ReplacedError)) throw error;
-          await this.#writeCheckpoint(secondaryId);
-        }
-      }
+      if (!this.#hasCheckpoint || steps.some((step) => step.reset)) await this.#writeCheckpoint(secondaryId);
+      else await this.#append(steps);
       this.#scheduleFold(secondaryId);
     });
   }
 
   checkpoint(secondaryId: string): Promise<void> {
-    return this.#queue(() => this.#writeCheckpoint(secondaryId));
+    return this.#db.queue(() => this.#writeCheckpoint(secondaryId));
   }
 
   clear(): Promise<void> {
-    return this.#queue(async () => {
-      await this.#write(["log", "pages", "meta"], async (tx) => {
+    return this.#db.queue(async () => {
+      await this.#write(async (tx) => {
         await Promise.all([
           tx.objectStore("log").clear(),
           tx.objectStore("pages").clear(),
-          tx.objectStore("meta").clear(),
+          tx.objectStore("meta").delete("checkpoint"),
         ]);
       });
-      this.#checkpoint = undefined;
+      this.#hasCheckpoint = false;
       this.#logRecords = this.#logUnits = 0;
     });
+  }
+
+  /** Deletes the database, which the browser itself cannot read any more. */
+  destroy(): Promise<void> {
+    return this.#db.queue(() => this.#db.destroy());
   }
 
   async close(): Promise<void> {
     clearTimeout(this.#foldTimer);
     this.#isClosed = true;
-    await this.#last.catch(() => {});
-    this.#disconnect();
+    await this.#db.close();
   }
 
-  #queue(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(work, work);
-    this.#last = done;
-    return done;
-  }
-
-  #append(steps: StepLines[], expected: Checkpoint): Promise<void> {
-    return this.#write(["log", "meta"], async (tx) => {
-      const checkpoint = await tx.objectStore("meta").get("checkpoint");
-      if (checkpoint?.stamp !== expected.stamp) throw new ReplacedError();
-      await tx.objectStore("log").add(steps);
-    }).then(() => {
-      this.#logRecords += 1;
-      for (const step of steps) this.#logUnits += unitsOf(step);
-    });
+  async #append(steps: StepLines[]): Promise<void> {
+    await this.#write(async (tx) => void (await tx.objectStore("log").add(steps)));
+    this.#logRecords += 1;
+    for (const step of steps) this.#logUnits += unitsOf(step);
   }
 
   async #writeCheckpoint(secondaryId: string): Promise<void> {
@@ -143,17 +155,16 @@ export class IdbStore implements ReplicaPersistence {
     assert(image !== undefined, "a checkpoint is of a state");
     const pages = packPages(image.entries);
     const { epoch, seq } = image;
-    const checkpoint: Checkpoint = { secondaryId, epoch, seq, stamp: randomId() };
-    await this.#write(["log", "pages", "meta"], async (tx) => {
+    await this.#write(async (tx) => {
       const store = tx.objectStore("pages");
       await Promise.all([
         tx.objectStore("log").clear(),
         store.clear(),
         ...pages.map((page, number) => store.put(page, number)),
-        tx.objectStore("meta").put(checkpoint, "checkpoint"),
+        tx.objectStore("meta").put({ secondaryId, epoch, seq }, "checkpoint"),
       ]);
     });
-    this.#checkpoint = checkpoint;
+    this.#hasCheckpoint = true;
     this.#logRecords = this.#logUnits = 0;
   }
 
@@ -165,64 +176,27 @@ export class IdbStore implements ReplicaPersistence {
     this.#foldTimer = setTimeout(() => void this.checkpoint(secondaryId).catch(() => {}), delayMs);
   }
 
-  /** Runs a transaction; after an error once more, over a new connection. */
-  async #write<Names extends StoreName[]>(
-    names: Names,
-    body: (tx: IDBPTransaction<Schema, Names, "readwrite">) => Promise<void>,
-  ): Promise<void> {
-    try {
-      await this.#transact(names, body);
-    } catch (error) {
-      if (error instanceof ReplacedError) throw error;
-      this.#disconnect();
-      await this.#transact(names, body);
-    }
-  }
-
-  async #transact<Names extends StoreName[]>(
-    names: Names,
-    body: (tx: IDBPTransaction<Schema, Names, "readwrite">) => Promise<void>,
-  ): Promise<void> {
-    const db = await this.#open();
-    const tx = db.transaction(names, "readwrite", { durability: this.#durability });
-    const done = tx.done;
-    try {
+  #write(body: (tx: IDBPTransaction<Schema, StoreName[], "readwrite">) => Promise<void>): Promise<void> {
+    return this.#db.write(STORES, async (tx) => {
+      const found = await tx.objectStore("meta").get("term");
+      if (!found) throw new LostError("the local database was deleted");
+      if (!("term" in found) || found.term !== this.#term)
+        throw new LostError("another replica keeps the local copy now");
       await body(tx);
-    } catch (error) {
-      done.catch(() => {});
-      try {
-        tx.abort();
-      } catch {
-        // It has aborted by itself, for the same reason.
-      }
-      throw error;
-    }
-    await done;
-  }
-
-  async #open(): Promise<IDBPDatabase<Schema>> {
-    if (this.#db) return this.#db;
-    if (this.#isClosed) throw new Error("the database is closed");
-    const db = await openDB<Schema>(this.#name, 1, {
-      upgrade(fresh) {
-        fresh.createObjectStore("log", { autoIncrement: true });
-        fresh.createObjectStore("pages");
-        fresh.createObjectStore("meta");
-      },
-      // Somebody wants to delete the database; the next write opens what is there then.
-      blocking: () => this.#disconnect(),
-      terminated: () => {
-        if (this.#db === db) this.#db = undefined;
-      },
     });
-    this.#db = db;
-    return db;
   }
+}
 
-  #disconnect(): void {
-    this.#db?.close();
-    this.#db = undefined;
-  }
+async function readAll(
+  tx: IDBPTransaction<Schema, StoreName[], "readonly" | "readwrite">,
+): Promise<Stored & { records: number }> {
+  const [checkpoint, pages, records] = await Promise.all([
+    tx.objectStore("meta").get("checkpoint"),
+    tx.objectStore("pages").getAll(),
+    tx.objectStore("log").getAll(),
+  ]);
+  const steps = records.flat();
+  return { checkpoint: checkpoint as Checkpoint | undefined, pages, steps, records: records.length };
 }
 
 const unitsOf = (step: StepLines): number => step.lines.reduce((sum, line) => sum + line.length, 0);

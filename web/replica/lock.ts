@@ -1,28 +1,105 @@
-// Who may write to a store's database in this browser: whoever holds the Web Lock of its name. The browser frees it
-// within 50 ms of its holder's death.
+// Who may write to a database of this browser: whoever holds the Web Lock of its name. The browser frees a lock within
+// 50 ms of its holder's death; but a holder that is frozen or stopped keeps it, so those who wait for it ask for a sign
+// of life now and then, and take the lock from a holder that gives none. The one who has lost it may not know yet: what
+// keeps it from writing is the term in the database (idb-store.ts).
 
-/** Gives a lock back. */
-export type Release = () => void;
+/** How often those who wait ask the holder for a sign of life. */
+const BEAT_MS = 2000;
+/** So many asked in vain, and the lock is taken from its holder. */
+const MISSED_BEATS_MAX = 3;
 
-/** Takes the lock if it is free; undefined if it is not, or if this browser has no locks here (an insecure page). */
-export function tryLock(name: string): Promise<Release | undefined> {
+type Beat = "are you there" | "here I am";
+
+/** The lock, held. */
+export interface Tenure {
+  /** Resolves when another has taken the lock away. */
+  readonly lost: Promise<void>;
+  readonly release: () => void;
+}
+
+/** Whether this browser has locks here; insecure pages have none. */
+export const hasLocks = (): boolean => (navigator.locks as LockManager | undefined) !== undefined;
+
+/** Takes the lock if it is free; undefined if it is not, or if there are no locks. */
+export function tryLock(name: string): Promise<Tenure | undefined> {
   return request(name, { ifAvailable: true });
 }
 
-/** Waits for the lock, for as long as it takes; undefined once `signal` has ended the wait. */
-export function waitForLock(name: string, signal: AbortSignal): Promise<Release | undefined> {
-  return request(name, { signal });
+/** Waits for the lock, for as long as its holder is alive; undefined once `signal` has ended the wait, or without locks. */
+export async function waitForLock(name: string, signal: AbortSignal): Promise<Tenure | undefined> {
+  const ended = new AbortController();
+  const end = (): void => ended.abort();
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  const given = request(name, { signal: ended.signal });
+  const silence = waitForSilence(name, ended.signal);
+  // Either the lock is given or its holder is silent. A request that was overtaken by the theft is withdrawn.
+  const isSilent = await Promise.race([given.then(() => false), silence]);
+  end();
+  signal.removeEventListener("abort", end);
+  const tenure = await given;
+  if (tenure || !isSilent || signal.aborted) return tenure;
+  return request(name, { steal: true });
 }
 
-function request(name: string, options: LockOptions): Promise<Release | undefined> {
-  // Undefined on pages without a secure context, whatever the types say.
-  const locks = navigator.locks as LockManager | undefined;
-  if (!locks) return Promise.resolve(undefined);
+/** Resolves with true when the holder has not answered for several times, with false when `signal` ends the wait. */
+function waitForSilence(name: string, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
-    const whole = locks.request(name, options, (lock) => {
-      if (!lock) return resolve(undefined);
-      return new Promise<void>((release) => resolve(release));
-    });
-    whole.catch(() => resolve(undefined));
+    if (!hasLocks() || signal.aborted) return resolve(false);
+    const channel = new BroadcastChannel(channelOf(name));
+    // Beats are counted, not timed: after a sleep of one's own only one can have been missed.
+    let missed = 0;
+    channel.onmessage = ({ data }: MessageEvent<Beat>) => {
+      if (data === "here I am") missed = 0;
+    };
+    const end = (isSilent: boolean): void => {
+      clearInterval(timer);
+      channel.close();
+      resolve(isSilent);
+    };
+    const timer = setInterval(() => {
+      if (missed >= MISSED_BEATS_MAX) return end(true);
+      missed += 1;
+      channel.postMessage("are you there" satisfies Beat);
+    }, BEAT_MS);
+    signal.addEventListener("abort", () => end(false), { once: true });
   });
 }
+
+function request(name: string, options: LockOptions): Promise<Tenure | undefined> {
+  if (!hasLocks()) return Promise.resolve(undefined);
+  return new Promise((resolve) => {
+    let lose: () => void;
+    const lost = new Promise<void>((resolveLost) => (lose = resolveLost));
+    const whole = navigator.locks.request(name, options, (lock) => {
+      if (!lock) return resolve(undefined);
+      const stopAnswering = answerBeats(name);
+      void lost.then(stopAnswering);
+      return new Promise<void>((free) => {
+        const release = (): void => {
+          stopAnswering();
+          free();
+        };
+        resolve({ lost, release });
+      });
+    });
+    // It ends badly when the wait was given up and when the lock was stolen.
+    whole.catch(() => {
+      lose();
+      resolve(undefined);
+    });
+  });
+}
+
+/** Gives signs of life until the returned function is called; the first one at once, to those who wait already. */
+function answerBeats(name: string): () => void {
+  const channel = new BroadcastChannel(channelOf(name));
+  const answer = (): void => channel.postMessage("here I am" satisfies Beat);
+  channel.onmessage = ({ data }: MessageEvent<Beat>) => {
+    if (data === "are you there") answer();
+  };
+  answer();
+  return () => channel.close();
+}
+
+const channelOf = (name: string): string => `${name} beats`;

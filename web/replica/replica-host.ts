@@ -5,10 +5,10 @@
 //   socket --line-> receive  |                    |  apply ---> visible state, and the feeds of all pages
 //   IndexedDB ----> persisted | -> machine ->     |  persist -> IndexedDB
 //   timer --------> tick      |                   |  settle --> the feed of the page that asked
-//   lock ---------> (anew)   /                     \ wake ----> timer
+//   ownership ----> (anew)   /                     \ wake ----> timer
 //
-// Whoever holds the Web Lock of the database is the durable replica of this browser. Any other reads the database once,
-// keeps its copy in memory, and waits for the lock; with the lock it begins anew, as the durable one.
+// Whoever owns the database (ownership.ts) is the durable replica of this browser. Any other reads it once, keeps its copy
+// in memory, and begins anew as the durable one when it comes to own it.
 
 import { LineReader, decodeDownstream, encodeUpstream, packFrames } from "../../src/codec.ts";
 import type { SecondaryEffect, SecondaryInput, SecondaryStatus, Step } from "../../src/effects.ts";
@@ -18,23 +18,16 @@ import type { Snapshot, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
 import type { FromPage, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
-import { withDeadline } from "../deadline.ts";
 import { randomId } from "../random-id.ts";
-import { IdbStore, databaseName } from "./idb-store.ts";
-import { tryLock, waitForLock } from "./lock.ts";
-import type { Release } from "./lock.ts";
-import type { ReplicaPersistence } from "./replica-persistence.ts";
+import { Ownership } from "./ownership.ts";
+import type { ReplicaPersistence, Stored } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
 import { VisibleState } from "./visible-state.ts";
 
 /** A page that opens an empty replica waits so long for the first state before it is shown the emptiness. */
 const FIRST_STATE_PATIENCE_MS = 2000;
-/** Storage that cannot be read within this is done without. */
-const LOAD_PATIENCE_MS = 10_000;
 /** While the replica lags, its pages hear by how much this often. */
 const LAG_REPORT_MS = 500;
-/** After so many refusals in a row storage is given up and the copy is kept in memory only. */
-const REFUSALS_MAX = 50;
 
 /** One page. */
 interface Feed {
@@ -49,12 +42,10 @@ export class ReplicaHost {
   readonly #deserted: () => void;
   readonly #socket: Socket;
   readonly #feeds = new Map<string, Feed>();
-  readonly #ended = new AbortController();
+  readonly #ownership: Ownership | undefined;
   #state = new VisibleState();
   #machine: Secondary | undefined;
   #secondaryId = randomId();
-  #store: ReplicaPersistence | undefined;
-  #release: Release | undefined;
   #reader = new LineReader();
   /** The received text of each snapshot, for as long as someone needs the snapshot. */
   #lines = new WeakMap<Snapshot, string>();
@@ -67,7 +58,7 @@ export class ReplicaHost {
   #isReadable = false;
   /** The visible state was sent by the primary, not only read from disk. */
   #isFromPrimary = false;
-  #refusals = 0;
+  #isEnded = false;
   #storageError: string | null = null;
   #connectionError: string | null = null;
   #reported: SecondaryStatus | undefined;
@@ -76,6 +67,18 @@ export class ReplicaHost {
   constructor(settings: ReplicaSettings, deserted: () => void) {
     this.#settings = settings;
     this.#deserted = deserted;
+    const { durability, ...rest } = settings;
+    if (durability !== "memory") {
+      this.#ownership = new Ownership(
+        { ...rest, durability },
+        {
+          readImage: () => this.#state.toImage(),
+          peeked: (stored) => this.#peeked(stored),
+          acquired: (store, stored) => this.#acquired(store, stored),
+          lost: (reason) => this.#lost(reason),
+        },
+      );
+    }
     this.#socket = new Socket(settings.url, settings.token, {
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
@@ -85,9 +88,8 @@ export class ReplicaHost {
 
   /** Reads local state and connects. */
   async start(): Promise<void> {
-    const mode = await this.#openStorage();
-    if (this.#ended.signal.aborted) return this.#closeStorage();
-    this.#begin(mode);
+    await this.#ownership?.start();
+    if (!this.#machine && !this.#isEnded) this.#begin("memory");
   }
 
   /** Adds a page, or a page that was here before and comes back. */
@@ -112,132 +114,77 @@ export class ReplicaHost {
 
   /** Gives everything back: connection, database and lock. */
   async stop(): Promise<void> {
-    this.#ended.abort();
+    this.#isEnded = true;
     this.#socket.stop();
     clearTimeout(this.#wakeTimer);
     clearTimeout(this.#reportTimer);
     for (const { port } of this.#feeds.values()) port.close();
     this.#feeds.clear();
     this.#machine = undefined;
-    await this.#closeStorage();
+    await this.#ownership?.stop();
   }
 
   // --- storage
 
-  /** Takes the lock if it is free, and reads the database in any case. */
-  async #openStorage(): Promise<"durable" | "memory"> {
-    const { durability, url, prefixes } = this.#settings;
-    if (durability === "memory") return "memory";
-    const name = databaseName(url, prefixes);
-    try {
-      this.#release = await tryLock(name);
-      this.#store = new IdbStore(name, durability, () => this.#state.toImage());
-      await withDeadline(this.#load(this.#store), LOAD_PATIENCE_MS, "the database cannot be read");
-      if (this.#release) return "durable";
-      await this.#store.close();
-      this.#store = undefined;
-      if ((navigator.locks as LockManager | undefined) === undefined) {
-        this.#storageError = "this page has no Web Locks (it is not a secure context), so the copy is in memory only";
-      } else {
-        void this.#takeOver(name, durability);
-      }
-    } catch (error) {
-      this.#storageError = `local storage cannot be used: ${String(error)}`;
-      await this.#closeStorage();
-    }
-    return "memory";
-  }
-
-  /** Takes what is stored as the visible state. Only the lock's holder may throw away what is of no use. */
-  async #load(store: ReplicaPersistence): Promise<void> {
-    const stored = await store.load();
+  /** Another replica keeps the database: what it has stored is shown until the primary sends something newer. */
+  #peeked(stored: Stored): void {
     const state = VisibleState.fromStored(stored);
-    if (!state) {
-      this.#storageError = "the local copy could not be read and was discarded";
-      if (this.#release) await store.clear();
-      return;
-    }
-    if (this.#release && stored.checkpoint) this.#secondaryId = stored.checkpoint.secondaryId;
-    this.#state = state;
-    const { checkpoint, pages, steps } = stored;
-    if (!checkpoint) return;
-    // Pages that wait get the stored text itself, which spares writing all of it out again.
-    const { epoch, seq } = checkpoint;
-    const items: ToPage[] = [
-      { type: "state", state: { epoch, seq, pages } },
-      ...steps.map((step): ToPage => ({ type: "step", step })),
-    ];
-    for (const feed of this.#feeds.values()) {
-      feed.isFed = true;
-      feed.items.push(...items);
-    }
+    if (state && !this.#machine) this.#show(state, stored);
   }
 
-  /** Waits for the lock and then becomes the durable replica. */
-  async #takeOver(name: string, durability: "relaxed" | "strict"): Promise<void> {
-    const release = await waitForLock(name, this.#ended.signal);
-    if (!release) return;
-    this.#release = release;
+  /** The database is this replica's: the machine begins anew, as the durable one. */
+  async #acquired(store: ReplicaPersistence, stored: Stored): Promise<void> {
     // Without a connection nothing moves, and what is asked meanwhile is asked again afterwards.
     this.#socket.stop();
-    const own = this.#state;
-    const store = new IdbStore(name, durability, () => this.#state.toImage());
     try {
-      const stored = await store.load();
-      const state = VisibleState.fromStored(stored);
-      if (stored.checkpoint) this.#secondaryId = stored.checkpoint.secondaryId;
-      // A state that this replica has only read, never been sent, says nothing about which history is the younger.
-      const isDiskNewer =
-        state && state.epoch !== null && (state.epoch === own.epoch ? state.seq > own.seq : !this.#isFromPrimary);
-      if (isDiskNewer) this.#show(state);
-      else if (own.epoch === null) await store.clear();
-      else await store.checkpoint(this.#secondaryId);
-    } catch (error) {
-      this.#storageError = `local storage cannot be used: ${String(error)}`;
-      await store.close();
-      release();
-      this.#release = undefined;
-      return this.#socket.start();
+      await this.#unite(store, stored);
+    } finally {
+      if (this.#machine) this.#socket.start();
     }
-    if (this.#ended.signal.aborted) return store.close().then(release);
-    this.#store = store;
-    this.#storageError = null;
+    const isAnew = this.#machine !== undefined;
     this.#begin("durable");
-    for (const feed of this.#feeds.values()) feed.items.push({ type: "ask-again" });
+    if (isAnew) for (const feed of this.#feeds.values()) feed.items.push({ type: "ask-again" });
     this.#flush();
   }
 
-  async #closeStorage(): Promise<void> {
-    await this.#store?.close();
-    this.#store = undefined;
-    this.#release?.();
-    this.#release = undefined;
+  /** Makes what is stored and what is shown one state: the younger one. */
+  async #unite(store: ReplicaPersistence, stored: Stored): Promise<void> {
+    const state = VisibleState.fromStored(stored);
+    if (!state) await store.clear();
+    this.#storageError = state ? null : "the local copy could not be read and was discarded";
+    // What does not stand on the disk any more was acked under an id that must not count for it.
+    this.#secondaryId = (state && stored.checkpoint?.secondaryId) ?? randomId();
+    const own = this.#state;
+    // A state that this replica has only read, never been sent, says nothing about which history is the younger.
+    const isDiskNewer =
+      state && state.epoch !== null && (state.epoch === own.epoch ? state.seq > own.seq : !this.#isFromPrimary);
+    if (isDiskNewer) this.#show(state, stored);
+    else if (own.epoch !== null) await store.checkpoint(this.#secondaryId);
+  }
+
+  /** The database is another's, or cannot be used: the copy is kept in memory, under an id of its own. */
+  #lost(reason: string): void {
+    this.#storageError = reason;
+    if (!this.#machine) return;
+    this.#rename();
+    this.#turn({ type: "change-mode", mode: "memory" });
   }
 
   #persist(steps: Step[], machine: Secondary): void {
     const lines = steps.map((step) => this.#toLines(step));
     // Without a store the machine is in memory mode and asks for nothing; a stopped host has no one to answer to.
-    const done = this.#store?.persist(lines, this.#secondaryId);
+    // Without ownership the machine is in memory mode and asks for nothing; a stopped host has no one to answer to.
+    const done = this.#ownership?.persist(lines, this.#secondaryId);
     done?.then(
-      () => this.#persisted(machine),
-      (error: unknown) => this.#refused(machine, String(error)),
+      () => this.#answer(machine, { type: "persisted" }),
+      (error: unknown) => this.#answer(machine, { type: "refused", detail: String(error) }),
     );
   }
 
-  #persisted(machine: Secondary): void {
+  #answer(machine: Secondary, input: SecondaryInput): void {
     if (machine !== this.#machine) return;
-    this.#refusals = 0;
-    this.#storageError = null;
-    this.#turn({ type: "persisted" });
-  }
-
-  #refused(machine: Secondary, detail: string): void {
-    if (machine !== this.#machine) return;
-    this.#refusals += 1;
-    if (this.#refusals < REFUSALS_MAX) return this.#turn({ type: "refused", detail });
-    this.#storageError = `local storage was given up after ${REFUSALS_MAX} failures: ${detail}`;
-    void this.#closeStorage();
-    this.#turn({ type: "change-mode", mode: "memory" });
+    if (input.type === "persisted") this.#storageError = null;
+    this.#turn(input);
   }
 
   // --- the machine
@@ -395,11 +342,20 @@ export class ReplicaHost {
     this.#deserted();
   }
 
-  /** Shows a state that did not come about by steps. */
-  #show(state: VisibleState): void {
+  /** Shows a state that was read. Pages get the stored text itself, which spares writing all of it out again. */
+  #show(state: VisibleState, { checkpoint, pages, steps }: Stored): void {
     this.#state = state;
+    if (!checkpoint) return;
     this.#isReadable = true;
-    for (const feed of this.#feeds.values()) feed.isFed = false;
+    const { epoch, seq } = checkpoint;
+    const items: ToPage[] = [
+      { type: "state", state: { epoch, seq, pages } },
+      ...steps.map((step): ToPage => ({ type: "step", step })),
+    ];
+    for (const feed of this.#feeds.values()) {
+      feed.isFed = true;
+      feed.items.push(...items);
+    }
   }
 
   /** Sends what the turn has gathered. */

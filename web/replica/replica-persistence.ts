@@ -9,8 +9,6 @@ export interface Checkpoint {
   secondaryId: string;
   epoch: string;
   seq: number;
-  /** New with each checkpoint, so that a writer notices when its disk was emptied or replaced. */
-  stamp: string;
 }
 
 /** What is on the disk: nothing, or a checkpoint and what came after it. */
@@ -27,16 +25,24 @@ export interface Image {
   entries: Iterable<Entry>;
 }
 
+/** The disk is not this replica's any more: another has claimed it, or it was emptied. Nothing will change that. */
+export class LostError extends Error {
+  override readonly name = "LostError";
+}
+
 /**
  * A replica's persistence. It is made with a function that tells the visible state, which it may ask for whenever it
  * writes: instead of steps it may store the state that they led to, or a later one.
  *
  * Every write is one transaction. When its promise resolves it is durable, with all that was asked before; when it
- * rejects, nothing of it is there. Writes take effect in the order of the calls.
+ * rejects, nothing of it is there. Writes take effect in the order of the calls. Only who has claimed the disk last may
+ * write; for anybody else every write rejects with LostError.
  */
 export interface ReplicaPersistence {
   /** Reads everything, as it was at one moment. */
   load(): Promise<Stored>;
+  /** Reads everything and, in the same transaction, takes the disk away from whoever had it. */
+  claim(): Promise<Stored>;
   /** Makes these steps durable. They follow on what is there, or begin with a reset. */
   persist(steps: StepLines[], secondaryId: string): Promise<void>;
   /** Replaces everything by the visible state. */

@@ -55,7 +55,7 @@ function build(given: { writes: [string, number | null][]; isSplit: boolean; gap
 function storedAt(steps: StepLines[], models: Model[], at: number, logFrom: number): Stored {
   const model = models[at]!;
   const pages = packPages([...model].map(([key, entry]) => ({ key, ...entry })));
-  const checkpoint = { secondaryId: "s", epoch: "e", seq: steps[at]!.seq, stamp: "x" };
+  const checkpoint = { secondaryId: "s", epoch: "e", seq: steps[at]!.seq };
   return { checkpoint, pages, steps: steps.slice(logFrom) };
 }
 
@@ -103,7 +103,7 @@ describe("VisibleState.fromStored", () => {
 describe("databaseName", () => {
   test("names the format and the store, and tells partial replicas apart whatever the order of their prefixes", () => {
     const url = "https://example.com/v1/stores/board";
-    expect(databaseName(url, undefined)).toBe(`headwater:1:${url}`);
+    expect(databaseName(url, undefined)).toBe(`headwater:2:${url}`);
     expect(databaseName(url, ["b", "a"])).toBe(databaseName(url, ["a", "b"]));
     expect(databaseName(url, ["a"])).not.toBe(databaseName(url, undefined));
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { StepLines } from "../feed.ts";
+import type { Stored } from "../replica/replica-persistence.ts";
 import { MemoryReplicaStore, newMemoryDisk } from "./memory-replica-store.ts";
 import { testReplicaPersistence } from "./replica-store-contract.ts";
 import type { ReplicaDisk } from "./replica-store-contract.ts";
@@ -10,7 +11,10 @@ function newDisk(Store: Store = MemoryReplicaStore): ReplicaDisk {
   const disk = newMemoryDisk();
   return {
     open: (readImage) => new Store(disk, readImage),
-    wipe: async () => void (disk.stored = newMemoryDisk().stored),
+    wipe: async () => {
+      disk.stored = newMemoryDisk().stored;
+      delete disk.term;
+    },
   };
 }
 
@@ -53,6 +57,21 @@ const planted: Record<string, Store> = {
   "names another replica in its checkpoints": class extends MemoryReplicaStore {
     override persist(steps: StepLines[]): Promise<void> {
       return super.persist(steps, "somebody");
+    }
+  },
+  "lets everyone write": class extends MemoryReplicaStore {
+    override async persist(steps: StepLines[], secondaryId: string): Promise<void> {
+      await super.persist(steps, secondaryId).catch(async () => {
+        await this.claim();
+        await super.persist(steps, secondaryId);
+      });
+    }
+  },
+  "throws away what it claims": class extends MemoryReplicaStore {
+    override async claim(): Promise<Stored> {
+      await super.claim();
+      await this.clear();
+      return super.claim();
     }
   },
   "writes after it was closed": class extends MemoryReplicaStore {

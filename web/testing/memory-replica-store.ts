@@ -4,10 +4,13 @@ import { assert } from "../../src/assert.ts";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
-import type { Checkpoint, Image, ReplicaPersistence, Stored } from "../replica/replica-persistence.ts";
+import { LostError } from "../replica/replica-persistence.ts";
+import type { Image, ReplicaPersistence, Stored } from "../replica/replica-persistence.ts";
 
 export interface MemoryDisk {
   stored: Stored;
+  /** Who has claimed it last. */
+  term?: string;
 }
 
 export const newMemoryDisk = (): MemoryDisk => ({ stored: { checkpoint: undefined, pages: [], steps: [] } });
@@ -15,7 +18,7 @@ export const newMemoryDisk = (): MemoryDisk => ({ stored: { checkpoint: undefine
 export class MemoryReplicaStore implements ReplicaPersistence {
   readonly #disk: MemoryDisk;
   readonly #readImage: () => Image | undefined;
-  #checkpoint: Checkpoint | undefined;
+  readonly #term = randomId();
   #isClosed = false;
 
   constructor(disk: MemoryDisk, readImage: () => Image | undefined) {
@@ -25,26 +28,29 @@ export class MemoryReplicaStore implements ReplicaPersistence {
 
   async load(): Promise<Stored> {
     this.#demandOpen();
-    this.#checkpoint = this.#disk.stored.checkpoint;
+    return structuredClone(this.#disk.stored);
+  }
+
+  async claim(): Promise<Stored> {
+    this.#demandOpen();
+    this.#disk.term = this.#term;
     return structuredClone(this.#disk.stored);
   }
 
   async persist(steps: StepLines[], secondaryId: string): Promise<void> {
-    this.#demandOpen();
+    this.#demandOwn();
     const { checkpoint, pages, steps: before } = this.#disk.stored;
-    const isOwn = checkpoint !== undefined && checkpoint.stamp === this.#checkpoint?.stamp;
-    if (!isOwn || steps.some((step) => step.reset)) this.#writeCheckpoint(secondaryId);
+    if (!checkpoint || steps.some((step) => step.reset)) this.#writeCheckpoint(secondaryId);
     else this.#disk.stored = { checkpoint, pages, steps: [...before, ...structuredClone(steps)] };
   }
 
   async checkpoint(secondaryId: string): Promise<void> {
-    this.#demandOpen();
+    this.#demandOwn();
     this.#writeCheckpoint(secondaryId);
   }
 
   async clear(): Promise<void> {
-    this.#demandOpen();
-    this.#checkpoint = undefined;
+    this.#demandOwn();
     this.#disk.stored = newMemoryDisk().stored;
   }
 
@@ -56,8 +62,12 @@ export class MemoryReplicaStore implements ReplicaPersistence {
     const image = this.#readImage();
     assert(image !== undefined, "a checkpoint is of a state");
     const { epoch, seq, entries } = image;
-    this.#checkpoint = { secondaryId, epoch, seq, stamp: randomId() };
-    this.#disk.stored = { checkpoint: this.#checkpoint, pages: packPages(entries), steps: [] };
+    this.#disk.stored = { checkpoint: { secondaryId, epoch, seq }, pages: packPages(entries), steps: [] };
+  }
+
+  #demandOwn(): void {
+    this.#demandOpen();
+    if (this.#disk.term !== this.#term) throw new LostError("another replica has the disk");
   }
 
   #demandOpen(): void {

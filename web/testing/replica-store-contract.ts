@@ -8,7 +8,8 @@ import { BATCH_BYTES_MAX, VALUE_BYTES_MAX } from "../../src/limits.ts";
 import { demandEqual } from "../../src/testing/equality.ts";
 import { parseChanges } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
-import type { Image, ReplicaPersistence } from "../replica/replica-persistence.ts";
+import { LostError } from "../replica/replica-persistence.ts";
+import type { Image, ReplicaPersistence, Stored } from "../replica/replica-persistence.ts";
 import { VisibleState } from "../replica/visible-state.ts";
 
 /** Where one replica's copy is kept: empty when it is made. */
@@ -39,15 +40,25 @@ export class Copy {
     this.store = disk.open(() => this.state.toImage());
   }
 
-  /** Reads what is on the disk; throws if that does not parse or chain. */
+  /** Claims the disk and reads what is on it; throws if that does not parse or chain. */
   static async open(disk: ReplicaDisk, secondaryId = "me"): Promise<Copy> {
     const copy = new Copy(disk, secondaryId);
-    const stored = await copy.store.load();
+    copy.#adopt(await copy.store.claim());
+    return copy;
+  }
+
+  /** Reads what is on the disk without claiming it. */
+  static async read(disk: ReplicaDisk): Promise<Copy> {
+    const copy = new Copy(disk, "reader");
+    copy.#adopt(await copy.store.load());
+    return copy;
+  }
+
+  #adopt(stored: Stored): void {
     const state = VisibleState.fromStored(stored);
     if (!state) throw new Error("what is stored does not parse or chain");
-    copy.state = state;
-    copy.secondaryId = stored.checkpoint?.secondaryId ?? secondaryId;
-    return copy;
+    this.state = state;
+    this.secondaryId = stored.checkpoint?.secondaryId ?? this.secondaryId;
   }
 
   /** Makes steps visible, and durable when it resolves. */
@@ -136,7 +147,7 @@ export function testReplicaPersistence(
         const shown = copy.show();
         if (action.do === "open") copy = await Copy.open(disk, "another");
         demandEqual(copy.show(), shown, `after ${action.do}`);
-        const reader = await Copy.open(disk);
+        const reader = await Copy.read(disk);
         demandEqual(reader.show(), shown, `read after ${action.do}`);
         await reader.store.close();
       }
@@ -187,7 +198,7 @@ export function testReplicaPersistence(
       // The checkpoint is of all three; the steps that are persisted after it are older than it.
       await copy.store.checkpoint(copy.secondaryId);
       await copy.store.persist(steps.slice(0, 2), copy.secondaryId);
-      const reader = await Copy.open(disk);
+      const reader = await Copy.read(disk);
       demandEqual(reader.show(), copy.show(), "the visible state");
       await reader.store.close();
       await copy.store.persist(steps.slice(2), copy.secondaryId);
@@ -206,7 +217,7 @@ export function testReplicaPersistence(
     // No disk can hold a function.
     const broken = { ...step, lines: [() => {}] } as unknown as StepLines;
     demandEqual(await rejects(copy.store.persist([step, broken], "me")), true, "refusal");
-    const reader = await Copy.open(disk);
+    const reader = await Copy.read(disk);
     demandEqual(reader.show(), before, "nothing of it");
     await reader.store.close();
     await copy.take(step);
@@ -214,34 +225,50 @@ export function testReplicaPersistence(
     demandEqual((await Copy.open(disk)).show(), copy.show(), "all of it");
   });
 
-  define("writes the whole state when its disk was emptied behind its back", async () => {
-    const disk = newDisk();
-    const copy = await Copy.open(disk);
-    await copy.take(
-      copy.next([
+  define(
+    "writes nothing to a disk that was emptied behind its back, and everything once it has claimed it anew",
+    async () => {
+      const disk = newDisk();
+      const copy = await Copy.open(disk);
+      const first = copy.next([
         ["a", 1],
         ["b", 2],
-      ]),
-    );
-    await disk.wipe();
-    await copy.take(copy.next([["c", 3]]));
-    await copy.take(copy.next([["a", null]]));
-    await copy.store.close();
-    demandEqual((await Copy.open(disk)).show(), copy.show(), "the whole state");
-  });
+      ]);
+      await copy.take(first);
+      await disk.wipe();
+      demandEqual(await lost(copy.take(copy.next([["c", 3]]))), true, "the loss");
+      demandEqual(await lost(copy.store.checkpoint("me")), true, "the loss, again");
+      demandEqual((await copy.store.claim()).checkpoint, undefined, "an empty disk");
+      await copy.store.checkpoint(copy.secondaryId);
+      await copy.take(copy.next([["a", null]]));
+      await copy.store.close();
+      demandEqual((await Copy.open(disk)).show(), copy.show(), "the whole state");
+    },
+  );
 
-  define("does not mix its steps with what another has written meanwhile", async () => {
+  define("writes nothing once another has claimed its disk", async () => {
     const disk = newDisk();
     const mine = await Copy.open(disk, "mine");
     await mine.take(mine.next([["a", 1]]));
+    // What is on its way when the disk is claimed is there or refused, never half of it and never later.
+    const racing = mine.take(mine.next([["a", 2]])).then(
+      () => true,
+      (error) => !(error instanceof LostError),
+    );
     const theirs = await Copy.open(disk, "theirs");
-    await theirs.take(stepOf("another epoch", 0, [["x", 1]], { isReset: true }));
-    await theirs.store.close();
-    await mine.take(mine.next([["b", 2]]));
-    await mine.store.close();
-    const reader = await Copy.open(disk);
-    demandEqual(reader.show(), mine.show(), "mine");
-    await reader.store.close();
+    demandEqual(theirs.state.seq, (await racing) ? 2 : 1, "what was confirmed before the claim");
+    demandEqual(theirs.secondaryId, "mine", "the id goes with the disk");
+    const refused = [
+      () => mine.take(mine.next([["b", 2]])),
+      () => mine.take(stepOf("another epoch", 0, [["x", 1]], { isReset: true })),
+      () => mine.store.checkpoint("mine"),
+      () => mine.store.clear(),
+    ];
+    for (const write of refused) demandEqual(await lost(write()), true, "a refusal");
+    await theirs.take(theirs.next([["c", 3]]));
+    const reader = await Copy.read(disk);
+    demandEqual(reader.show(), theirs.show(), "theirs");
+    for (const { store } of [mine, theirs, reader]) await store.close();
   });
 
   define("L1: takes the largest value and the largest step", async () => {
@@ -292,6 +319,13 @@ export function testReplicaPersistence(
 /** Large values are compared by their size: where they differ, nobody wants to read them. */
 const sizes = (copy: Copy): unknown[] =>
   [...copy.state.toImage()!.entries].map(({ key, value, seq }) => [key, JSON.stringify(value).length, seq]);
+
+async function lost(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => false,
+    (error: unknown) => error instanceof LostError,
+  );
+}
 
 async function rejects(promise: Promise<unknown>): Promise<boolean> {
   return promise.then(

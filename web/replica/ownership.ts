@@ -1,0 +1,195 @@
+// How a replica comes to be the durable one of its browser and stops being it: it takes the lock, claims the database,
+// keeps it as long as it can be written to, and pursues it again when it was lost.
+//
+//   start --lock free--> owner <--lock given, or taken from a silent holder-- waiting
+//      \                   |                                                    ^
+//       +--lock held-------+--stolen, deleted, unusable for too long------------+
+
+import type { StepLines } from "../feed.ts";
+import { IdbStore, databaseName, deleteOldDatabases } from "./idb-store.ts";
+import { hasLocks, tryLock, waitForLock } from "./lock.ts";
+import type { Tenure } from "./lock.ts";
+import { LostError } from "./replica-persistence.ts";
+import type { Image, Stored } from "./replica-persistence.ts";
+
+/** Storage that refuses for so long is given up. */
+const REFUSALS_MS = 5000;
+/** After that it is tried again, at first after this, and after twice as long each time that it fails. */
+const RETRY_BASE_MS = 5000;
+const RETRY_CAP_MS = 60_000;
+
+export interface OwnershipSettings {
+  url: string;
+  prefixes?: string[];
+  durability: "relaxed" | "strict";
+}
+
+export interface OwnershipEvents {
+  /** The visible state; undefined while there is none. */
+  readImage(): Image | undefined;
+  /** Another keeps the database. What it holds now may be shown. */
+  peeked(stored: Stored): void;
+  /** The database is this replica's. When it resolves, what is stored and what is shown are the same state. */
+  acquired(store: IdbStore, stored: Stored): Promise<void>;
+  /** It is not any more, or cannot be used. */
+  lost(reason: string): void;
+}
+
+export class Ownership {
+  readonly #settings: OwnershipSettings;
+  readonly #events: OwnershipEvents;
+  readonly #name: string;
+  readonly #ended = new AbortController();
+  #store: IdbStore | undefined;
+  #tenure: Tenure | undefined;
+  /** Ends the present tenure. */
+  #lose: ((reason: string) => void) | undefined;
+  #refusedSince: number | undefined;
+  #failures = 0;
+
+  constructor(settings: OwnershipSettings, events: OwnershipEvents) {
+    this.#settings = settings;
+    this.#events = events;
+    this.#name = databaseName(settings.url, settings.prefixes);
+  }
+
+  /** Resolves after the first attempt; goes on by itself from there. */
+  async start(): Promise<void> {
+    const tenure = await tryLock(this.#name);
+    const over = tenure ? await this.#own(tenure) : undefined;
+    if (!over) await this.#peek();
+    void this.#pursue(over);
+  }
+
+  /** Makes steps durable. A refusal may be tried again; when there is no sense in that, ownership is lost instead. */
+  async persist(steps: StepLines[], secondaryId: string): Promise<void> {
+    const store = this.#store;
+    if (!store) throw new Error("the local copy is kept by another replica");
+    try {
+      await store.persist(steps, secondaryId);
+      this.#refusedSince = undefined;
+      this.#failures = 0;
+    } catch (error) {
+      if (store === this.#store) this.#refused(error);
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    this.#lose?.("stopped");
+    await this.#leave();
+  }
+
+  #refused(error: unknown): void {
+    this.#refusedSince ??= performance.now();
+    if (error instanceof LostError) return this.#lose?.(error.message);
+    if (performance.now() - this.#refusedSince < REFUSALS_MS) return;
+    this.#failures += 1;
+    this.#lose?.(`local storage was given up: ${String(error)}`);
+  }
+
+  /** Claims the database. Resolves with what resolves when it is lost again; with undefined if it cannot be used. */
+  async #own(tenure: Tenure): Promise<Promise<string> | undefined> {
+    this.#tenure = tenure;
+    if (this.#isEnded) {
+      await this.#leave();
+      return undefined;
+    }
+    const over = new Promise<string>((lose) => (this.#lose = lose));
+    void tenure.lost.then(() => this.#lose?.("another replica keeps the local copy now"));
+    try {
+      await this.#claim();
+    } catch (error) {
+      this.#failures += 1;
+      this.#tell(`local storage cannot be used: ${String(error)}`);
+      await this.#leave();
+      return undefined;
+    }
+    void deleteOldDatabases(this.#settings.url, this.#settings.prefixes).catch(() => {});
+    return over;
+  }
+
+  async #claim(): Promise<void> {
+    const store = this.#openStore();
+    this.#store = store;
+    const stored = await store.claim().catch(async (error: unknown) => {
+      if (!isDamage(error)) throw error;
+      // Records that the browser itself cannot read do not come back, and stand in the way of new ones.
+      await store.destroy();
+      return store.claim();
+    });
+    await this.#events.acquired(store, stored);
+  }
+
+  #openStore(): IdbStore {
+    const { durability } = this.#settings;
+    const readImage = (): Image | undefined => this.#events.readImage();
+    return new IdbStore(this.#name, durability, readImage, (reason) => this.#lose?.(reason));
+  }
+
+  /** Reads what another keeps, or what cannot be claimed; without it the replica begins empty. */
+  async #peek(): Promise<void> {
+    if (this.#isEnded) return;
+    const store = this.#openStore();
+    try {
+      const stored = await store.load();
+      if (!this.#isEnded) this.#events.peeked(stored);
+    } catch (error) {
+      this.#tell(`local storage cannot be used: ${String(error)}`);
+    } finally {
+      await store.close();
+    }
+  }
+
+  async #pursue(first: Promise<string> | undefined): Promise<void> {
+    for (let over = first; !this.#isEnded;) {
+      if (over) {
+        const reason = await over;
+        this.#tell(reason);
+        await this.#leave();
+      }
+      if (this.#isEnded || !hasLocks()) return;
+      await this.#rest();
+      const tenure = await waitForLock(this.#name, this.#ended.signal);
+      if (this.#isEnded) return tenure?.release();
+      over = tenure && (await this.#own(tenure));
+    }
+  }
+
+  #tell(reason: string): void {
+    if (!this.#isEnded) this.#events.lost(reason);
+  }
+
+  get #isEnded(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  /** Storage that does not work is left alone for a while. */
+  #rest(): Promise<void> {
+    if (this.#failures === 0) return Promise.resolve();
+    const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** (this.#failures - 1));
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, delayMs);
+      this.#ended.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  async #leave(): Promise<void> {
+    const store = this.#store;
+    this.#store = undefined;
+    this.#lose = undefined;
+    this.#refusedSince = undefined;
+    await store?.close();
+    this.#tenure?.release();
+    this.#tenure = undefined;
+  }
+}
+
+/** Whether a read failed because of what is on the disk, and not because of who is at it. */
+function isDamage(error: unknown): boolean {
+  return error instanceof DOMException && (error.name === "DataError" || error.name === "NotReadableError");
+}
