@@ -1,28 +1,36 @@
-// A page's own copy of the replica's visible state, so that reading is synchronous. It moves from step to step exactly
-// as the replica does, never back, and tells its subscribers about each step at once and whole.
+// A page's own copy of the replica's visible state, so that reading is synchronous, with the page's pending updates over
+// it. It moves from step to step exactly as the replica does, never back, and tells its subscribers about each step and
+// each pending update at once and whole.
 
 import { isInRange } from "../src/kv.ts";
-import type { Change, Entry, Range } from "../src/kv.ts";
+import type { Change, Check, Range } from "../src/kv.ts";
 import { OrderedMap } from "../src/store.ts";
+import { Overlay } from "./overlay.ts";
+import type { PendingWrite, ReadonlyEntry, ReadonlyJson } from "./overlay.ts";
 
-/** A JSON value that is shared with others: read it, but do not change it. */
-export type ReadonlyJson =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly ReadonlyJson[]
-  | { readonly [name: string]: ReadonlyJson };
+export type { PendingWrite, ReadonlyEntry, ReadonlyJson } from "./overlay.ts";
 
-/** An entry as this page holds it. It is shared with all who read it. */
-export type ReadonlyEntry = Readonly<Entry<ReadonlyJson>>;
+/**
+ * What has become of one key: a new value, or `removed`. `oldValue` is there if the key was. `pending` says that an update
+ * shows which is not acked yet; `seq` is then that of the entry beneath it, or 0. It is 0 as well where such an update is
+ * taken back and leaves nothing.
+ */
+export type VisibleChange = {
+  readonly key: string;
+  readonly seq: number;
+  readonly pending?: true;
+  readonly oldValue?: ReadonlyJson;
+} & ({ readonly value: ReadonlyJson } | { readonly removed: true });
 
-/** What a step has done to one key: a new value, or `removed`. `oldValue` is there if the key was. */
-export type VisibleChange =
-  | { readonly key: string; readonly value: ReadonlyJson; readonly seq: number; readonly oldValue?: ReadonlyJson }
-  | { readonly key: string; readonly removed: true; readonly seq: number; readonly oldValue?: ReadonlyJson };
-
-/** The changes of one step that concern a subscriber, in the order of their seqs. Called after the step is visible. */
+/**
+ * The changes that concern a subscriber of one step, or of one pending update that came or went, in the order of their
+ * seqs. Called after they have become visible.
+ *
+ * A subscriber may update, subscribe and leave. What it updates is readable at once, but is told only when everyone has
+ * been told of what came before. So each subscriber is told of everything in the order in which it happened, each time of
+ * the whole; what it reads meanwhile may be later than what it is told, and then it is told of that next. One that has
+ * left is not called any more.
+ */
 export type Subscriber = (changes: readonly VisibleChange[]) => void;
 
 /** What a subscription is for: one key, or the keys of a range. */
@@ -47,12 +55,19 @@ export interface MirrorStep {
 interface Subscription {
   interest: Interest;
   subscriber: Subscriber;
+  hasLeft: boolean;
 }
 
+/** What keys showed before they were touched, and the seq at which those that show nothing now have been removed. */
+type Before = Map<string, { entry: ReadonlyEntry | undefined; removedAt: number }>;
+
 export class Mirror {
-  readonly #entries = new OrderedMap<Entry>();
+  #base = new OrderedMap<ReadonlyEntry>();
+  readonly #overlay = new Overlay((key) => this.#base.get(key));
   readonly #byKey = new Map<string, Set<Subscription>>();
   readonly #byRange = new Set<Subscription>();
+  readonly #deliveries: [Subscription, VisibleChange[]][] = [];
+  #isDelivering = false;
   #epoch: string | null = null;
   #seq = 0;
 
@@ -65,13 +80,14 @@ export class Mirror {
   }
 
   entry(key: string): ReadonlyEntry | undefined {
-    return this.#entries.get(key);
+    const shown = this.#overlay.isClear ? undefined : this.#overlay.shown(key);
+    return shown ? shown.entry : this.#base.get(key);
   }
 
   list({ limit = Infinity, reverse = false, ...range }: ListOptions = {}): ReadonlyEntry[] {
     const entries: ReadonlyEntry[] = [];
     if (limit <= 0) return entries;
-    for (const entry of this.#entries.walk(range, reverse)) {
+    for (const entry of this.#walk(range, reverse)) {
       entries.push(entry);
       if (entries.length >= limit) break;
     }
@@ -79,17 +95,17 @@ export class Mirror {
   }
 
   subscribe(interest: Interest, subscriber: Subscriber): () => void {
-    const subscription: Subscription = { interest, subscriber };
-    if (!("key" in interest)) {
-      this.#byRange.add(subscription);
-      return () => void this.#byRange.delete(subscription);
-    }
-    const { key } = interest;
-    const subscriptions = this.#byKey.get(key) ?? new Set();
-    this.#byKey.set(key, subscriptions.add(subscription));
+    const subscription: Subscription = { interest, subscriber, hasLeft: false };
+    const key = "key" in interest ? interest.key : undefined;
+    const subscriptions = key === undefined ? this.#byRange : (this.#byKey.get(key) ?? new Set());
+    subscriptions.add(subscription);
+    if (key !== undefined) this.#byKey.set(key, subscriptions);
     return () => {
+      subscription.hasLeft = true;
       subscriptions.delete(subscription);
-      if (subscriptions.size === 0 && this.#byKey.get(key) === subscriptions) this.#byKey.delete(key);
+      if (key !== undefined && subscriptions.size === 0 && this.#byKey.get(key) === subscriptions) {
+        this.#byKey.delete(key);
+      }
     };
   }
 
@@ -106,59 +122,109 @@ export class Mirror {
     const isSameHistory = step.epoch === this.#epoch;
     const isContinued = isSameHistory && step.prev <= this.#seq && this.#seq < step.seq;
     if (!isContinued && !step.reset) return;
-    const isWatched = this.#byKey.size > 0 || this.#byRange.size > 0;
-    const changes = step.reset
-      ? this.#replace(step, isSameHistory, isWatched)
-      : this.#change(step.changes, this.#seq, isWatched);
+    const before: Before = new Map();
+    if (step.reset) this.#replace(step, isSameHistory, before);
+    else this.#change(step.changes, before);
     this.#epoch = step.epoch;
     this.#seq = step.seq;
-    if (changes.length > 0) this.#publish(changes);
+    this.#publish(before);
   }
 
-  #change(changes: Iterable<Change>, since: number, isWatched: boolean): VisibleChange[] {
-    const changed = new Map<string, { change: Change; old: Entry | undefined }>();
+  /**
+   * Shows an update over all that there is, and over every step to come, until it is removed. One with checks shows only
+   * while all of them hold for the state beneath it. Does nothing if there is one of that name.
+   */
+  addPending(name: string, writes: readonly PendingWrite[], checks: readonly Check[]): void {
+    const before: Before = new Map();
+    this.#overlay.add(name, writes, checks, (key) => this.#note(before, key));
+    this.#publish(before);
+  }
+
+  /** Shows a pending update no longer: it has failed, or a step has brought it. Does nothing if there is none. */
+  removePending(name: string): void {
+    const before: Before = new Map();
+    this.#overlay.remove(name, (key) => this.#note(before, key));
+    this.#publish(before);
+  }
+
+  get #isWatched(): boolean {
+    return this.#byKey.size > 0 || this.#byRange.size > 0;
+  }
+
+  #walk(range?: Range, reverse = false): Generator<ReadonlyEntry> {
+    const base = this.#base.walk(range, reverse);
+    return this.#overlay.isClear ? base : this.#overlay.over(base, range, reverse);
+  }
+
+  /** Keeps what a key shows before it is touched for the first time. */
+  #note(before: Before, key: string, removedAt = 0): void {
+    if (!this.#isWatched) return;
+    const noted = before.get(key);
+    if (!noted) before.set(key, { entry: this.entry(key), removedAt });
+    else if (removedAt > 0) noted.removedAt = removedAt;
+  }
+
+  #change(changes: Iterable<Change>, before: Before): void {
+    const keys: string[] = [];
     for (const change of changes) {
       // What a replica that had to catch up with this page sends is here in part already.
-      if (change.seq <= since) continue;
-      const old = this.#entries.get(change.key);
-      if ("value" in change) this.#entries.set(change.key, change);
-      else this.#entries.delete(change.key);
-      if (!isWatched) continue;
-      // A catch-up may name a key twice; it is one change, at the place of the later.
-      const earlier = changed.get(change.key);
-      changed.delete(change.key);
-      changed.set(change.key, { change, old: earlier ? earlier.old : old });
+      if (change.seq <= this.#seq) continue;
+      this.#note(before, change.key, change.seq);
+      if ("value" in change) this.#base.set(change.key, change);
+      else this.#base.delete(change.key);
+      keys.push(change.key);
     }
-    const visible: VisibleChange[] = [];
-    for (const { change, old } of changed.values()) {
-      if (old || "value" in change) visible.push(toVisible(change, old));
-    }
-    return visible;
+    this.#overlay.rebase((key) => this.#note(before, key), keys);
   }
 
-  #replace(step: MirrorStep, isSameHistory: boolean, isWatched: boolean): VisibleChange[] {
-    const before = new Map<string, Entry>();
-    if (isWatched) for (const entry of this.#entries.walk()) before.set(entry.key, entry);
-    this.#entries.clear();
+  #replace(step: MirrorStep, isSameHistory: boolean, before: Before): void {
+    const removedAt = step.seq;
+    const isWatched = this.#isWatched;
+    if (isWatched) for (const entry of this.#walk()) before.set(entry.key, { entry, removedAt });
+    const old = this.#base;
+    this.#base = new OrderedMap();
     for (const change of step.changes) {
+      const { key, seq } = change;
+      const known = isSameHistory ? old.get(key) : undefined;
+      // What has not changed stays the same object: that is how a change is told. Elsewhere equal seqs mean nothing.
+      if ("value" in change) this.#base.set(key, known?.seq === seq ? known : change);
       // A key that was written while the state was on its way comes again, later.
-      if ("value" in change) this.#entries.set(change.key, change);
-      else this.#entries.delete(change.key);
+      else this.#base.delete(key);
+      if (isWatched && !before.has(key)) before.set(key, { entry: undefined, removedAt });
     }
-    if (!isWatched) return [];
-    const visible: VisibleChange[] = [];
-    for (const entry of this.#entries.walk()) {
-      const old = before.get(entry.key);
-      before.delete(entry.key);
-      if (!old || !isSameHistory || old.seq !== entry.seq) visible.push(toVisible(entry, old));
-    }
-    for (const old of before.values()) {
-      visible.push(toVisible({ key: old.key, removed: true, seq: step.seq }, old));
-    }
-    return visible.sort((a, b) => a.seq - b.seq);
+    this.#overlay.rebase((key) => this.#note(before, key));
   }
 
-  #publish(changes: readonly VisibleChange[]): void {
+  #publish(before: Before): void {
+    const changes: VisibleChange[] = [];
+    for (const [key, { entry: old, removedAt }] of before) {
+      const entry = this.entry(key);
+      if (isSame(old, entry)) continue;
+      const change = entry ?? this.#removal(key, removedAt);
+      changes.push(old ? { ...change, oldValue: old.value } : change);
+    }
+    if (changes.length > 0) this.#deliver(changes.sort((a, b) => a.seq - b.seq));
+  }
+
+  #removal(key: string, removedAt: number): VisibleChange {
+    if (!this.#overlay.shown(key)) return { key, removed: true, seq: removedAt };
+    return { key, removed: true, seq: this.#base.get(key)?.seq ?? 0, pending: true };
+  }
+
+  #deliver(changes: readonly VisibleChange[]): void {
+    // Who subscribes from here on can read these changes already and must not be told.
+    for (const delivery of this.#due(changes)) this.#deliveries.push(delivery);
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    // Grows at its end while subscribers update.
+    for (const [subscription, concerned] of this.#deliveries) {
+      if (!subscription.hasLeft) callSafely(() => subscription.subscriber(concerned));
+    }
+    this.#deliveries.length = 0;
+    this.#isDelivering = false;
+  }
+
+  #due(changes: readonly VisibleChange[]): Map<Subscription, VisibleChange[]> {
     const due = new Map<Subscription, VisibleChange[]>();
     for (const change of changes) {
       for (const subscription of this.#byKey.get(change.key) ?? []) addTo(due, subscription, change);
@@ -167,14 +233,14 @@ export class Mirror {
       const { interest } = subscription;
       for (const change of changes) if (isInRange(change.key, interest as Range)) addTo(due, subscription, change);
     }
-    for (const [{ subscriber }, concerned] of due) callSafely(() => subscriber(concerned));
+    return due;
   }
 }
 
-function toVisible(change: Change, old: Entry | undefined): VisibleChange {
-  const { key, seq } = change;
-  const visible = "value" in change ? { key, value: change.value, seq } : { key, removed: true as const, seq };
-  return old ? { ...visible, oldValue: old.value } : visible;
+/** Whether a reader has nothing new: what happens beneath a pending value does not change it. */
+function isSame(a: ReadonlyEntry | undefined, b: ReadonlyEntry | undefined): boolean {
+  if (a === b) return true;
+  return a?.pending === true && b?.pending === true && Object.is(a.value, b.value);
 }
 
 function addTo(due: Map<Subscription, VisibleChange[]>, subscription: Subscription, change: VisibleChange): void {
