@@ -35,15 +35,36 @@ export function findProcess(argument: string): number | undefined {
   return marked.find(({ parent }) => !marked.some(({ pid }) => pid === parent))?.pid;
 }
 
+/** A process and everything that it has started. */
+export function findFamily(root: number): number[] {
+  return listFamily(root).map(({ pid }) => pid);
+}
+
 /** The renderers below a browser's process. */
 export function findRenderers(browser: number): number[] {
+  const renderers = listFamily(browser).filter(({ command }) => command.includes("--type=renderer"));
+  return renderers.map(({ pid }) => pid);
+}
+
+function listFamily(root: number): Process[] {
   const all = listProcesses();
-  const family = new Set([browser]);
+  const family = new Set([root]);
   for (let size = 0; size !== family.size;) {
     size = family.size;
     for (const { pid, parent } of all) if (family.has(parent)) family.add(pid);
   }
-  return all.filter(({ pid, command }) => family.has(pid) && command.includes("--type=renderer")).map(({ pid }) => pid);
+  return all.filter(({ pid }) => family.has(pid));
+}
+
+/** How long a process has kept a processor busy so far, in the kernel's ticks. */
+export function busyTicks(pid: number): number {
+  try {
+    // The name before it may hold anything but the last bracket.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  } catch {
+    return 0; // It has ended.
+  }
 }
 
 /** Sends a signal; a process that has ended meanwhile does not get it. */

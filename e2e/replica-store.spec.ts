@@ -1,19 +1,16 @@
 // The browser's own storage, as the replica's store uses it: the contract in a real page, and kill -9 of the whole browser
 // amid writes. The page is built here and is no part of the product.
 
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { chromium, expect, test as base } from "@playwright/test";
+import { expect, test as base } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { build } from "vite";
-import { locateBrowser } from "./browser.ts";
+import { OwnBrowser, hasDiscardedStorage } from "./own-browser.ts";
 
 const PAGE = join(import.meta.dirname, "..", "web", "testing", "replica-store-page.ts");
 const ROUNDS = 6;
@@ -114,60 +111,4 @@ async function writeFor(page: Page, durability: Durability, times: number): Prom
     .catch((error: unknown) => String(error));
   await Promise.race([isTime, end.then((error) => Promise.reject(new Error(`it ended by itself: ${error}`)))]);
   return durable;
-}
-
-/**
- * Whether the browser itself found nothing usable of the origin's storage and began it anew. That happens in about one
- * of 200 of these kills and is out of a page's reach, which can only delete what is in the storage. What must hold
- * then is that a replica finds nothing, rather than something that is not whole.
- */
-async function hasDiscardedStorage(profile: string): Promise<boolean> {
-  const folder = join(profile, "Default", "IndexedDB");
-  const logs = (await readdir(folder))
-    .filter((name) => name.endsWith(".leveldb"))
-    .map((name) => join(folder, name, "LOG"));
-  const texts = await Promise.all(logs.map((log) => readFile(log, "utf8")));
-  return texts.some((text) => text.includes("since it was missing"));
-}
-
-/** A browser that can be killed with everything it has started, like by a power cut. */
-class OwnBrowser {
-  readonly page: Page;
-  readonly #process: ChildProcess;
-
-  private constructor(process: ChildProcess, page: Page) {
-    this.#process = process;
-    this.page = page;
-  }
-
-  static async start(profile: string): Promise<OwnBrowser> {
-    const path = process.env.HEADWATER_CHROMIUM ?? locateBrowser();
-    if (path === undefined) throw new Error("there is no browser");
-    const args = [
-      "--headless=new",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--no-first-run",
-      "--disable-background-networking",
-    ];
-    args.push(`--user-data-dir=${profile}`, "--remote-debugging-port=0", "about:blank");
-    // A group of its own, so that it can be ended as a whole.
-    const started = spawn(path, args, { detached: true, stdio: ["ignore", "ignore", "pipe"] });
-    for await (const line of createInterface({ input: started.stderr })) {
-      const endpoint = /DevTools listening on (\S+)/.exec(line)?.[1];
-      if (endpoint === undefined) continue;
-      // What it says from now on is not needed, but must be taken.
-      started.stderr.resume();
-      const browser = await chromium.connectOverCDP(endpoint);
-      const [context] = browser.contexts();
-      return new OwnBrowser(started, await context!.newPage());
-    }
-    throw new Error("the browser did not start");
-  }
-
-  async kill(): Promise<void> {
-    const ended = once(this.#process, "exit");
-    process.kill(-this.#process.pid!, "SIGKILL");
-    await ended;
-  }
 }

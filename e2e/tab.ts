@@ -4,13 +4,16 @@ import { expect } from "@playwright/test";
 import type { BrowserContext, Page } from "@playwright/test";
 
 /** The part of the public API that specs use; they see the product from outside, so it is written down here again. */
-interface BoardReplica {
+export interface BoardReplica {
   get(key: string): unknown;
+  entry(key: string): { seq: number } | undefined;
   list(options?: { prefix?: string }): { key: string; value: unknown; seq: number }[];
   insert(key: string, value: unknown, options?: { ack?: unknown }): Promise<{ seq: number; replicas: number }>;
   remove(key: string): Promise<{ seq: number; replicas: number }>;
   caughtUp(options?: { atLeast?: number }): Promise<void>;
+  subscribe(interest: object, subscriber: () => void): () => void;
   readonly status: ReplicaStatus;
+  subscribeStatus(subscriber: () => void): () => void;
 }
 
 export interface ReplicaStatus {
@@ -29,10 +32,17 @@ declare global {
   interface Window {
     headwater: {
       replica: BoardReplica;
-      openReplica(options: { url: string; prefixes?: string[] }): Promise<BoardReplica>;
+      openReplica(options: {
+        url: string;
+        prefixes?: string[];
+        worker?: (name: string) => SharedWorker | Worker;
+      }): Promise<BoardReplica>;
     };
   }
 }
+
+/** By the clock and not by the frame: hidden pages have no frames. */
+export const POLLING = { polling: 50 };
 
 /** Opens the board of a store in a new tab and waits until its replica can be read. */
 export async function openTab(context: BrowserContext, origin: string, store: string): Promise<Page> {
@@ -44,7 +54,7 @@ export async function openTab(context: BrowserContext, origin: string, store: st
 
 /** Waits until the page's replica can be read. */
 export async function replicaOf(page: Page): Promise<void> {
-  await page.waitForFunction(() => window.headwater?.replica !== undefined);
+  await page.waitForFunction(() => window.headwater?.replica !== undefined, null, POLLING);
 }
 
 /** Everything that the tab's replica shows, by key. */
@@ -78,6 +88,6 @@ export async function waitForValue(page: Page, key: string, value: unknown): Pro
 
 /** Waits until the tab's replica is in the in-sync set. */
 export async function waitForInSync(page: Page): Promise<void> {
-  await page.waitForFunction(() => window.headwater.replica.status.inSync);
+  await page.waitForFunction(() => window.headwater.replica.status.inSync, null, POLLING);
   expect(await statusOf(page)).toMatchObject({ state: "following", inSync: true });
 }

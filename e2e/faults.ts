@@ -1,0 +1,59 @@
+// What fault specs ask for: a primary on the bare runtime that all of them share, a bad network, browsers with a profile
+// of their own, and the witness.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test as base } from "@playwright/test";
+import { BarePrimary } from "./bare-primary.ts";
+import { Witness } from "./faults-witness.ts";
+import { OwnBrowser } from "./own-browser.ts";
+import { Proxy } from "./proxy.ts";
+
+interface FaultFixtures {
+  witness: Witness;
+  /** Between a browser and the primary, for pages that are opened on its port. */
+  network: Proxy;
+  /** One more of these. */
+  openNetwork: () => Promise<Proxy>;
+  /** A folder for a browser's profile. */
+  profile: string;
+  /** A browser whose pages can be hidden, frozen, put away and stopped. */
+  own: OwnBrowser;
+}
+
+export const test = base.extend<FaultFixtures, { primary: BarePrimary }>({
+  primary: [
+    async ({}, use) => {
+      const primary = await BarePrimary.start();
+      await use(primary);
+      await primary.stop();
+    },
+    { scope: "worker" },
+  ],
+  witness: async ({ primary }, use, { testId }) => {
+    const witness = new Witness(primary, `faults-${testId}`);
+    await use(witness);
+    await witness.end();
+  },
+  openNetwork: async ({ primary }, use) => {
+    const networks: Proxy[] = [];
+    await use(async () => {
+      const network = await Proxy.start(primary.port);
+      networks.push(network);
+      return network;
+    });
+    for (const network of networks) await network.stop();
+  },
+  network: async ({ openNetwork }, use) => use(await openNetwork()),
+  profile: async ({}, use) => {
+    const profile = await mkdtemp(join(tmpdir(), "headwater-profile-"));
+    await use(profile);
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  },
+  own: async ({ profile }, use) => {
+    const browser = await OwnBrowser.start(profile);
+    await use(browser);
+    await browser.kill();
+  },
+});
