@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import { globSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
-import { findBrowser } from "../e2e/browser.ts";
+import { ENGINES, findBrowser } from "../e2e/browser.ts";
 
 /** How many checks or tests of a step ended which way. */
 interface Count {
@@ -29,6 +29,11 @@ interface VitestReport {
 interface PlaywrightReport {
   errors: unknown[];
   stats: { expected: number; unexpected: number; flaky: number; skipped: number };
+  suites: PlaywrightSuite[];
+}
+interface PlaywrightSuite {
+  specs: { tests: { annotations: { type: string; description?: string }[] }[] }[];
+  suites?: PlaywrightSuite[];
 }
 
 const root = join(import.meta.dirname, "..");
@@ -55,6 +60,9 @@ const steps: Record<string, () => Promise<Count>> = {
   e2e: playwright,
   chaos: () => check("node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
 };
+
+/** What the tests have said of themselves as they were skipped. */
+const skipReasons = new Set<string>();
 
 let running: number | undefined;
 let stoppedBy: NodeJS.Signals | undefined;
@@ -135,16 +143,42 @@ async function vitest(project: string): Promise<Count> {
 
 async function playwright(): Promise<Count> {
   const file = freshReport("e2e");
-  process.env.HEADWATER_CHROMIUM = findBrowser();
-  console.log(`browser: ${process.env.HEADWATER_CHROMIUM}`);
+  findBrowsers();
   const status = await run("playwright", "test", "--config", "e2e/playwright.config.ts");
   const report = readReport(file) as PlaywrightReport | undefined;
   const stats = report?.stats;
+  for (const reason of listSkipReasons(report?.suites ?? [])) skipReasons.add(reason);
   return suite(status, {
     passed: (stats?.expected ?? 0) + (stats?.flaky ?? 0),
     failed: (stats?.unexpected ?? 0) + (report?.errors.length ?? 0),
     skipped: stats?.skipped ?? 0,
   });
+}
+
+/** Chromium must be had. Tests in another engine that cannot be had are skipped, and are told why. */
+function findBrowsers(): void {
+  for (const engine of ENGINES) {
+    const name = engine.toUpperCase();
+    try {
+      const path = findBrowser(engine);
+      process.env[`HEADWATER_${name}`] = path;
+      console.log(`${engine}: ${path}`);
+    } catch (error) {
+      if (engine === "chromium" || !(error instanceof Error)) throw error;
+      process.env[`HEADWATER_WITHOUT_${name}`] = error.message;
+      console.log(`${engine}: ${error.message}`);
+    }
+  }
+}
+
+function listSkipReasons(suites: readonly PlaywrightSuite[]): string[] {
+  return suites.flatMap(({ specs, suites }) => [
+    ...specs
+      .flatMap(({ tests }) => tests)
+      .flatMap(({ annotations }) => annotations)
+      .flatMap(({ type, description }) => (type === "skip" && description ? [description] : [])),
+    ...listSkipReasons(suites ?? []),
+  ]);
 }
 
 /** A suite that ends badly without a failed test (an error outside any test) or has no test at all has failed. */
@@ -212,6 +246,7 @@ async function main(): Promise<void> {
     total.failed++;
   }
   console.log(failures.length > 0 ? `\nfailed: ${failures.join(", ")}` : "");
+  for (const reason of skipReasons) console.log(reason);
   console.log(describe(total));
   process.exitCode = total.failed > 0 ? 1 : 0;
 }
