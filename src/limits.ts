@@ -82,3 +82,8 @@ export const UNSENT_LIMIT_MS = 1000;
 export const OUTCOME_PATIENCE_MS = 3000;
 /** A secondary whose Join is not answered for so long makes a new connection. */
 export const JOIN_PATIENCE_MS = 5000;
+/** A secondary that lacks snapshots and gets none of them for so long makes a new connection. */
+export const STALL_PATIENCE_MS = 10_000;
+/** Updates in the outbox of one store in one browser, failed ones included, and their keys and values together. */
+export const QUEUED_UPDATES_MAX = 10_000;
+export const QUEUED_BYTES_MAX = 32 * 1024 * 1024;

@@ -8,7 +8,8 @@
 
 import type { SecondaryEffect, Settled } from "./effects.ts";
 import { OPERATIONS_PENDING_MAX, OPERATIONS_SENT_MAX, OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "./limits.ts";
-import type { Operation, OperationAck, OperationName, Reply } from "./protocol.ts";
+import { nameOf } from "./protocol.ts";
+import type { Operation, OperationAck, Reply } from "./protocol.ts";
 
 interface Pending {
   operation: Operation;
@@ -138,8 +139,6 @@ export class Outbox {
     this.#emit({ type: "settle", settled });
   }
 }
-
-const nameOf = ({ clientId, id }: OperationName): string => `${clientId}:${id}`;
 
 /** When a pending operation that does not get on is given up. */
 function givenUpAt({ since, firstSentAt }: Pending): number {

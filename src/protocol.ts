@@ -42,6 +42,9 @@ export interface OperationName {
   id: number;
 }
 
+/** An operation's name as one string. */
+export const nameOf = ({ clientId, id }: OperationName): string => `${clientId}:${id}`;
+
 interface UpdateHeader extends OperationName {
   ack: Ack;
   /** The client has the answers to all its ids up to this one: their outcomes may be forgotten. */
@@ -183,8 +186,11 @@ export const CLOSE = {
   overloaded: 4429,
 } as const;
 
+/** What an update does, whatever its name and whoever waits for it. */
+type Deed<Kind = Update> = Kind extends Update ? Omit<Kind, keyof UpdateHeader> : never;
+
 /** The writes that an update asks for, in order. */
-export function writesOf(update: Update): Write[] {
+export function writesOf(update: Deed): Write[] {
   switch (update.type) {
     case "insert":
       return [{ key: update.key, json: update.json }];

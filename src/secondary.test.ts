@@ -7,6 +7,7 @@ import {
   OPERATIONS_SENT_MAX,
   OUTCOME_PATIENCE_MS,
   PERSIST_RETRY_MS,
+  STALL_PATIENCE_MS,
   UNSENT_LIMIT_MS,
 } from "./limits.ts";
 import type { Get, Insert, Snapshot, Upstream } from "./protocol.ts";
@@ -170,6 +171,44 @@ describe("D. delivery", () => {
     rig.feed({ type: "persisted" });
     expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 7 }]);
     expect(rig.status.lastError).toBeNull();
+  });
+});
+
+describe("D8. a chain that stands still", () => {
+  test("D8 the connection is given up when nothing comes of what is known to be there", () => {
+    const rig = following()
+      .receive(snapshot(6, 7))
+      .pass(STALL_PATIENCE_MS - 1);
+    expect(rig.take("reconnect")).toEqual([]);
+    expect(rig.pass(1).take("reconnect")).toHaveLength(1);
+    expect(rig.status).toMatchObject({ state: "joining", lastError: "the primary does not send what it has" });
+  });
+
+  test("D8 an ack of a write that never comes is such knowledge; for a replica of some prefixes it is not", () => {
+    const acked = { type: "get-result", clientId: "c", id: 1, entry: null, seq: 9 } as const;
+    expect(following().receive(acked).pass(STALL_PATIENCE_MS).take("reconnect")).toHaveLength(1);
+    const partial = following("durable", ["a"]).receive(acked);
+    expect(partial.pass(2 * STALL_PATIENCE_MS).take("reconnect")).toEqual([]);
+  });
+
+  test("D8 a chain that moves is let be, however slowly it does", () => {
+    const rig = new Rig().feed({ type: "start", mode: "memory", epoch: null, seq: 0 }, { type: "connect" });
+    rig.receive(joined(9, true));
+    for (let seq = 1; seq <= 8; seq++) rig.pass(STALL_PATIENCE_MS - 1).receive(snapshot(seq - 1, seq, [], 9));
+    expect(rig.take("reconnect")).toEqual([]);
+    expect(rig.pass(STALL_PATIENCE_MS).take("reconnect")).toHaveLength(1);
+  });
+
+  test("D8 nobody waits at head, nor for a disk that is behind by itself", () => {
+    expect(
+      following("memory")
+        .receive(snapshot(5, 6))
+        .pass(3 * STALL_PATIENCE_MS)
+        .take("reconnect"),
+    ).toEqual([]);
+    const rig = following().receive(snapshot(5, 6)).receive(snapshot(7, 8));
+    expect(rig.pass(3 * STALL_PATIENCE_MS).take("reconnect")).toEqual([]);
+    expect(rig.feed({ type: "persisted" }).pass(STALL_PATIENCE_MS).take("reconnect")).toHaveLength(1);
   });
 });
 

@@ -12,7 +12,7 @@
 import { unreachable } from "./assert.ts";
 import type { SecondaryEffect, SecondaryInput, SecondaryState, SecondaryStatus, Step } from "./effects.ts";
 import { isCovered } from "./kv.ts";
-import { JOIN_PATIENCE_MS, PERSIST_RETRY_MS } from "./limits.ts";
+import { JOIN_PATIENCE_MS, PERSIST_RETRY_MS, STALL_PATIENCE_MS } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
 import { PROTOCOL_VERSION, keysOf } from "./protocol.ts";
 import type { Downstream, Join, JoinedSecondary, Snapshot } from "./protocol.ts";
@@ -60,6 +60,10 @@ export class Secondary {
   #seq = 0;
   #head = 0;
   #behindSince: number | undefined;
+  /** When the chain moved last. */
+  #movedAt = 0;
+  /** When it is next looked at whether the chain still moves; undefined while there is nothing to wait for. */
+  #lookAt: number | undefined;
   #persistedSeq = 0;
   #unpersisted: Step[] = [];
   #persisting: Step[] | undefined;
@@ -87,6 +91,7 @@ export class Secondary {
     }
     if (this.#head <= this.#seq) this.#behindSince = undefined;
     else this.#behindSince ??= now;
+    this.#lookAt = this.#isWaitingForSteps ? (this.#lookAt ?? now + STALL_PATIENCE_MS) : undefined;
     this.#scheduleWake();
     const effects = this.#effects;
     this.#effects = [];
@@ -177,6 +182,7 @@ export class Secondary {
     this.#joinSentAt = undefined;
     this.#aside = undefined;
     this.#membership = { epoch, head, isBootstrapping: reset, inSync: false };
+    this.#movedAt = now;
     this.#head = head;
     if (this.#retryAt === undefined) this.#lastError = null;
     this.#outbox.open(now);
@@ -241,6 +247,7 @@ export class Secondary {
     const cursor = this.#aside?.seq ?? (isFirstOfBootstrap ? 0 : this.#seq);
     if (snapshot.prev > cursor) return this.#askFrom(membership, cursor); // D2
     if (snapshot.seq <= cursor && !isFirstOfBootstrap) return this.#ackAgain(); // D1
+    this.#movedAt = now;
     this.#aside ??= { seq: 0, until: 0, parts: [] };
     this.#aside.seq = snapshot.seq;
     this.#aside.parts.push(snapshot);
@@ -299,6 +306,24 @@ export class Secondary {
     return seq > this.#seq && !this.#isPaused && keys.some((key) => isCovered(key, this.#prefixes));
   }
 
+  /**
+   * Whether the primary owes this secondary snapshots. One of some prefixes is not told of other writes (R2), and one
+   * whose disk is behind is itself what holds the chain up.
+   */
+  get #isWaitingForSteps(): boolean {
+    if (!this.#membership || this.#persisting || this.#unpersisted.length > 0) return false;
+    const head = this.#prefixes ? this.#membership.head : this.#head;
+    return this.#membership.isBootstrapping || this.#aside !== undefined || this.#seq < head;
+  }
+
+  /** D8: pings may be answered by a connection of which the primary has lost everything else. */
+  #look(now: number): void {
+    if (this.#lookAt === undefined || now < this.#lookAt) return;
+    this.#lookAt = undefined;
+    if (now - this.#movedAt >= STALL_PATIENCE_MS) this.#reconnect("the primary does not send what it has");
+    else this.#lookAt = this.#movedAt + STALL_PATIENCE_MS;
+  }
+
   // --- persistence
 
   #persist(now: number): void {
@@ -337,6 +362,7 @@ export class Secondary {
     this.#wakeAt = undefined; // The host's timer is spent.
     this.#outbox.expire(now);
     this.#persist(now);
+    this.#look(now);
     if (this.#joinSentAt !== undefined && now - this.#joinSentAt >= JOIN_PATIENCE_MS) {
       this.#reconnect("the primary does not answer");
     }
@@ -351,7 +377,7 @@ export class Secondary {
   #scheduleWake(): void {
     const joinAt = this.#joinSentAt === undefined ? Infinity : this.#joinSentAt + JOIN_PATIENCE_MS;
     const retryAt = this.#unpersisted.length > 0 ? this.#retryAt : undefined;
-    const next = Math.min(this.#outbox.nextWakeAt, retryAt ?? Infinity, joinAt);
+    const next = Math.min(this.#outbox.nextWakeAt, retryAt ?? Infinity, joinAt, this.#lookAt ?? Infinity);
     const at = next === Infinity ? undefined : next;
     if (at !== this.#wakeAt) this.#emit({ type: "wake", at });
     this.#wakeAt = at;

@@ -2,11 +2,12 @@
 // end of it asks again under the same name, as with an Idempotency-Key.
 
 import { decodeDownstream, encodeUpstream } from "../codec.ts";
+import { nameOf } from "../protocol.ts";
 import type { Outcome, Update } from "../protocol.ts";
 import type { Recorder } from "./history.ts";
 import { Link } from "./link.ts";
 import type { Weather } from "./link.ts";
-import { demand, nameOf } from "./oracle.ts";
+import { demand } from "./oracle.ts";
 import type { PrimaryNode } from "./primary-node.ts";
 import type { Random } from "./random.ts";
 import { toRecordedOperation, toRecordedOutcome } from "./recording.ts";

@@ -3,8 +3,8 @@
 
 import { isCovered } from "../kv.ts";
 import type { Json } from "../kv.ts";
-import type { OperationName, Update } from "../protocol.ts";
-import { keysOf } from "../protocol.ts";
+import type { Update } from "../protocol.ts";
+import { keysOf, nameOf } from "../protocol.ts";
 import type { Settled } from "../effects.ts";
 import type { Commit } from "../store.ts";
 
@@ -23,8 +23,6 @@ interface Version {
   seq: number;
   value: Json | null;
 }
-
-export const nameOf = ({ clientId, id }: OperationName): string => `${clientId}:${id}`;
 
 /** The value that an update writes: it tells who wrote it, so that every version can be traced to one update. */
 export const valueOf = (name: string, padding: number): Json =>

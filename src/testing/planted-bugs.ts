@@ -88,7 +88,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "floor is off by one",
-    seed: 150,
+    seed: 331,
     file: "primary.ts",
     right: `const reset = epoch !== own || since < floor || since > head;`,
     wrong: `const reset = epoch !== own || since < floor - 1 || since > head;`,

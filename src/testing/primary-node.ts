@@ -6,13 +6,13 @@ import type { Json } from "../kv.ts";
 import { DEADLINE_MS } from "../limits.ts";
 import { Primary } from "../primary.ts";
 import type { PrimarySettings } from "../primary.ts";
-import { keysOf } from "../protocol.ts";
+import { keysOf, nameOf } from "../protocol.ts";
 import type { Downstream, OperationAck, Update } from "../protocol.ts";
 import { MemoryStore } from "../store.ts";
 import type { Commit, Compaction, PageLimit } from "../store.ts";
 import { drawFate } from "./disk.ts";
 import type { DiskHealth } from "./disk.ts";
-import { Oracle, demand, nameOf } from "./oracle.ts";
+import { Oracle, demand } from "./oracle.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 

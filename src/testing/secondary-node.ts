@@ -5,14 +5,14 @@ import type { SecondaryEffect, SecondaryInput, SecondaryStatus, Settled, Step } 
 import { isCovered } from "../kv.ts";
 import { OUTCOME_PATIENCE_MS } from "../limits.ts";
 import type { Operation, Update } from "../protocol.ts";
-import { keysOf } from "../protocol.ts";
+import { keysOf, nameOf } from "../protocol.ts";
 import { Secondary } from "../secondary.ts";
 import { drawFate } from "./disk.ts";
 import type { DiskHealth } from "./disk.ts";
 import { Link } from "./link.ts";
 import type { Weather } from "./link.ts";
 import type { Recorder } from "./history.ts";
-import { demand, nameOf } from "./oracle.ts";
+import { demand } from "./oracle.ts";
 import type { PrimaryNode } from "./primary-node.ts";
 import type { Random } from "./random.ts";
 import { toRecordedEntries, toRecordedOperation, toRecordedOutcome } from "./recording.ts";
