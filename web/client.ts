@@ -6,12 +6,13 @@ import type { WorkerFactory } from "./link.ts";
 import { PageReplica } from "./page-replica.ts";
 import type { Replica } from "./page-replica.ts";
 
-export type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
+export type { BatchOperation, BatchOptions, ReplicaBatchOptions, ReplicaUpdateOptions, UpdateOptions } from "./door.ts";
 export { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 export type { Durability } from "./feed.ts";
 export type { WorkerFactory } from "./link.ts";
 export type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber, VisibleChange } from "./mirror.ts";
 export type { Acknowledged, CaughtUpOptions, Replica, ReplicaStatus } from "./page-replica.ts";
+export type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 export { connectPrimary } from "./primary-client.ts";
 export type { ListPage, PrimaryClient, PrimaryOptions, WatchOptions, WatchedStep } from "./primary-client.ts";
 export type { Change, Check, Entry, JsonValue, Range } from "../src/kv.ts";

@@ -16,6 +16,23 @@ export interface UpdateOptions {
   ack?: Ack | undefined;
 }
 
+/** How an update of a replica goes about it. */
+export interface ReplicaUpdateOptions extends UpdateOptions {
+  /**
+   * Show the change on this page at once, marked as `pending`, and take it back if the update fails; with `queue` on all
+   * pages of this browser that share the replica. Off by default.
+   */
+  optimistic?: boolean;
+  /**
+   * Keep the update on this browser's disk until its end is known: it survives reloads and restarts, and is sent, in
+   * order, when the primary can be reached. Then the promise resolves or rejects only with the final answer; the update
+   * is in `pending()` meanwhile, and stays there if it has failed. Off by default.
+   */
+  queue?: boolean;
+}
+
+export interface ReplicaBatchOptions extends ReplicaUpdateOptions, BatchOptions {}
+
 export interface BatchOptions extends UpdateOptions {
   /** Seqs that the keys must have (`null`: absent), else nothing is applied and the batch fails as `conflict`. */
   checks?: readonly Check[];

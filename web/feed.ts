@@ -4,7 +4,7 @@
 
 import type { SecondaryStatus, Settled } from "../src/effects.ts";
 import type { Change, Entry, JsonValue } from "../src/kv.ts";
-import type { Operation } from "../src/protocol.ts";
+import type { Operation, OperationFailed, OperationName, Update } from "../src/protocol.ts";
 
 /** How far what is acknowledged here is on disk: as the browser sees fit, forced to the disk, or not at all. */
 export type Durability = "relaxed" | "strict" | "memory";
@@ -18,14 +18,10 @@ export interface ReplicaSettings {
   prefixes?: string[];
 }
 
-/** The calls that a page makes to the worker. */
+/** The one call that a page makes to the worker. */
 export interface Control {
   /** Attaches a page. Its feed begins with the whole state as soon as there is one to show. */
   open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened>;
-  /** A person looks at the page, so a connection that waits for its next attempt makes it now. */
-  hurry(): void;
-  /** Someone waits for a seq that a replica of some prefixes hears of only when it asks. */
-  refresh(): void;
 }
 
 export interface Opened {
@@ -33,11 +29,35 @@ export interface Opened {
   aliveLock: string | null;
 }
 
+/** An update that is kept on this browser's disk until its end is known. */
+export interface QueuedUpdate {
+  update: Update;
+  /** Pages show what it does already. */
+  isOptimistic: boolean;
+  /** Milliseconds since 1970. */
+  queuedAt: number;
+  /** It was refused for good, and waits for someone to take notice. */
+  failure?: OperationFailed;
+}
+
 /**
- * One message from the page: what it asked for in one turn, or its farewell. That is no call, because browsers throw a
- * page out of their back-forward cache as soon as an answer comes from a SharedWorker.
+ * One message from the page. None of them is a call, because browsers throw a page out of their back-forward cache as
+ * soon as an answer comes from a SharedWorker.
  */
-export type FromPage = Operation[] | "farewell";
+export type FromPage =
+  /** What was asked for in one turn. */
+  | { type: "operate"; operations: Operation[] }
+  /** Put these into the outbox, in this order; what is there already, stays as it is. */
+  | { type: "queue"; updates: QueuedUpdate[] }
+  /** Take an update out of the outbox that has failed or was never sent. */
+  | { type: "dismiss"; name: OperationName }
+  /** A person looks at the page: a connection that waits for its next attempt makes it now, any other proves itself. */
+  | { type: "hurry" }
+  /** Someone waits for a seq that a replica of some prefixes hears of only when it asks. */
+  | { type: "refresh" }
+  /** Are you there? */
+  | { type: "ping" }
+  | { type: "farewell" };
 
 /** The state as a whole, in pages as `packPages` makes them. */
 export interface WholeState {
@@ -63,7 +83,14 @@ export type ToPage =
   | { type: "settled"; settled: Settled }
   | { type: "status"; status: SecondaryStatus }
   /** The replica has begun anew: whatever is unanswered must be asked again. */
-  | { type: "ask-again" };
+  | { type: "ask-again" }
+  /** The whole outbox, in its order. */
+  | { type: "outbox"; queued: QueuedUpdate[] }
+  /** These are in the outbox, on disk, as they stand here. */
+  | { type: "queued"; queued: QueuedUpdate[] }
+  /** This one is not in the outbox any more, or never was; null if it was dismissed. */
+  | { type: "unqueued"; name: OperationName; settled: Settled | null }
+  | { type: "pong" };
 
 /** Entries in one page. */
 const PAGE_ENTRIES_MAX = 512;

@@ -10,14 +10,18 @@ export type WorkerFactory = (name: string) => SharedWorker | Worker;
 
 export interface LinkEvents {
   received(items: ToPage[]): void;
-  /** The worker has died, or did not start. */
-  lost(reason: Error): void;
+  /** The worker has died, did not start, or (`isHung`) does not answer, though it may still be there. */
+  lost(reason: Error, isHung: boolean): void;
 }
 
 /** The worker's script may have to come over a slow network. */
 const OPEN_PATIENCE_MS = 15_000;
 /** For the worker to say farewell in its turn. */
 const FAREWELL_MS = 3000;
+/** How often a worker of which nothing was heard is asked whether it is there. */
+const BEAT_MS = 2500;
+/** So many asked in vain, and it is given up. */
+const MISSED_BEATS_MAX = 3;
 
 export class Link {
   readonly #worker: SharedWorker | Worker;
@@ -25,21 +29,32 @@ export class Link {
   readonly #feed: MessagePort;
   readonly #ended = new AbortController();
   readonly #events: LinkEvents;
+  #beatTimer: ReturnType<typeof setInterval> | undefined;
+  // Beats are counted, not timed: after a sleep of the page's own only one can have been missed.
+  #missed = 0;
 
-  constructor(makeWorker: WorkerFactory, settings: ReplicaSettings, clientId: string, events: LinkEvents) {
+  /** `generation` tells workers apart that are the same but for one of them not answering any more. */
+  constructor(
+    makeWorker: WorkerFactory,
+    settings: ReplicaSettings,
+    generation: number,
+    clientId: string,
+    events: LinkEvents,
+  ) {
     this.#events = events;
-    this.#worker = makeWorker(workerName(settings));
+    this.#worker = makeWorker(workerName(settings, generation));
     this.#control = wrap<Control>("port" in this.#worker ? this.#worker.port : this.#worker);
     const { port1, port2 } = new MessageChannel();
     this.#feed = port1;
-    port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => events.received(data);
-    const failed = new Promise<never>((_, reject) => {
-      this.#worker.onerror = () => reject(new Error("the replica's worker could not be started"));
-    });
+    port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => {
+      this.#missed = 0;
+      events.received(data);
+    };
+    this.#worker.onerror = () => this.#lose(new Error("the replica's worker could not be started"), false);
     const opened = this.#control.open(settings, clientId, transfer(port2, [port2]));
-    withDeadline(Promise.race([opened, failed]), OPEN_PATIENCE_MS, "the replica's worker").then(
+    withDeadline(opened, OPEN_PATIENCE_MS, "the replica's worker").then(
       ({ aliveLock }) => this.#watchLife(aliveLock),
-      (reason: Error) => this.#lose(reason),
+      (reason: Error) => this.#lose(reason, true),
     );
   }
 
@@ -47,45 +62,53 @@ export class Link {
     this.#feed.postMessage(message);
   }
 
-  refresh(): void {
-    void this.#control.refresh();
-  }
-
-  hurry(): void {
-    void this.#control.hurry();
-  }
-
   /** Lets the worker go. A dedicated worker gets time to leave in good order, and ends. */
   close(): void {
     if (this.#ended.signal.aborted) return;
-    this.#ended.abort();
-    this.send("farewell");
-    this.#feed.close();
+    this.#end();
     const worker = this.#worker;
     if ("port" in worker) worker.port.close();
     else setTimeout(() => worker.terminate(), FAREWELL_MS);
   }
 
-  #lose(reason: Error): void {
+  #lose(reason: Error, isHung: boolean): void {
     if (this.#ended.signal.aborted) return;
-    this.#ended.abort();
-    this.#feed.close();
+    this.#end();
     if ("terminate" in this.#worker) this.#worker.terminate();
-    this.#events.lost(reason);
+    this.#events.lost(reason, isHung);
+  }
+
+  /** One that only hangs reads the farewell when it comes round. */
+  #end(): void {
+    this.#ended.abort();
+    clearInterval(this.#beatTimer);
+    this.send({ type: "farewell" });
+    this.#feed.close();
   }
 
   /** The worker holds this lock as long as it lives; getting it means that it has died. */
   #watchLife(aliveLock: string | null): void {
+    if (this.#ended.signal.aborted) return;
+    this.#beatTimer = setInterval(() => this.#beat(), BEAT_MS);
     if (aliveLock === null) return;
     navigator.locks
-      .request(aliveLock, { signal: this.#ended.signal }, () => this.#lose(new Error("the replica's worker has died")))
+      .request(aliveLock, { signal: this.#ended.signal }, () => {
+        this.#lose(new Error("the replica's worker has died"), false);
+      })
       .catch(() => {}); // The link was closed first.
+  }
+
+  #beat(): void {
+    if (this.#missed >= MISSED_BEATS_MAX) return this.#lose(new Error("the replica's worker does not answer"), true);
+    this.#missed += 1;
+    this.send({ type: "ping" });
   }
 }
 
 /** One SharedWorker serves all pages that ask for the same thing of the same store. */
-function workerName({ url, ...rest }: ReplicaSettings): string {
-  return `headwater ${url} ${hash(JSON.stringify(rest))}`;
+function workerName({ url, ...rest }: ReplicaSettings, generation: number): string {
+  const name = `headwater ${url} ${hash(JSON.stringify(rest))}`;
+  return generation === 0 ? name : `${name} ${generation}`;
 }
 
 /** FNV-1a in two lanes: tells settings (with their token) apart without showing them in tools that list workers. */

@@ -6,7 +6,7 @@ import { OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "../src/limits.ts";
 import type { GetResult, Operation, OperationAck } from "../src/protocol.ts";
 import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 
-/** A worker that has operations and says nothing for so long is given up: it would have settled some of them by then. */
+/** A worker that has operations and answers none of them for so long is given up: it would have settled some by then. */
 const SILENCE_LIMIT_MS = OUTCOME_PATIENCE_MS + UNSENT_LIMIT_MS + 1000;
 /** A page that was busy or asleep itself gets this long to read what has come meanwhile. */
 const SECOND_CHANCE_MS = 250;
@@ -60,7 +60,7 @@ export class Operations {
     const operation: Operation =
       request.type === "get" ? { ...request, ...name } : { ...request, ...name, settled: 0, repeat: false };
     return new Promise((resolve, reject) => {
-      if (this.#pending.size === 0) this.heard();
+      if (this.#pending.size === 0) this.#heard();
       this.#pending.set(id, { operation, resolve, reject });
       if (this.#fresh.push(operation) === 1) queueMicrotask(() => this.#flush());
       if (this.#timer === undefined) this.#timer = setTimeout(() => this.#watch(), SILENCE_LIMIT_MS);
@@ -77,6 +77,7 @@ export class Operations {
     const pending = this.#pending.get(settled.id);
     if (!pending) return; // Asked twice, through two workers, and answered twice.
     this.#pending.delete(settled.id);
+    this.#heard();
     this.#isKnown ||= isFromRecord(settled);
     if (this.#pending.size === 0) this.#endIdle();
     switch (settled.type) {
@@ -90,8 +91,8 @@ export class Operations {
     }
   }
 
-  /** The worker is alive. */
-  heard(): void {
+  /** The worker does its work. */
+  #heard(): void {
     this.#heardAt = performance.now();
     this.#isSecondChance = false;
   }
@@ -99,7 +100,7 @@ export class Operations {
   /** Sends everything that is unanswered again, in its order. */
   askAgain(): void {
     this.#fresh = [];
-    this.heard();
+    this.#heard();
     const operations = [...this.#pending.values()].map(({ operation }) => operation);
     for (const operation of operations) if (operation.type !== "get") operation.repeat = true;
     this.#sendAll(operations);
@@ -142,7 +143,7 @@ export class Operations {
 }
 
 /** Whether an answer is one that the primary has written down; reads, and what never reached it, leave no trace there. */
-function isFromRecord(settled: Settled): boolean {
+export function isFromRecord(settled: Settled): boolean {
   if (settled.type === "operation-failed") return settled.code === "conflict" || settled.code === "unconfirmed";
   return settled.type === "operation-ack";
 }

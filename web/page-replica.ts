@@ -2,10 +2,12 @@
 // worker's end, the page's freezing and its return from the back-forward cache.
 
 import type { SecondaryStatus } from "../src/effects.ts";
-import type { Change } from "../src/kv.ts";
+import { isCovered } from "../src/kv.ts";
+import type { Change, Write } from "../src/kv.ts";
+import { writesOf } from "../src/protocol.ts";
 import type { OperationAck } from "../src/protocol.ts";
 import { toAck, toBatch, toJson, toKey } from "./door.ts";
-import type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
+import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions } from "./door.ts";
 import { parseChanges, unpackPage } from "./feed.ts";
 import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
 import { Link } from "./link.ts";
@@ -13,6 +15,10 @@ import type { WorkerFactory } from "./link.ts";
 import { Mirror, callSafely } from "./mirror.ts";
 import type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber } from "./mirror.ts";
 import { Operations } from "./operations.ts";
+import type { Request } from "./operations.ts";
+import type { PendingWrite } from "./overlay.ts";
+import { PendingUpdates } from "./pending-updates.ts";
+import type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 import { randomId } from "./random-id.ts";
 
 /** An update is done: at which seq, and how many in-sync secondaries had it on disk when it was acknowledged. */
@@ -21,7 +27,10 @@ export interface Acknowledged {
   replicas: number;
 }
 
-/** Where the replica stands. `pending` counts this page's operations, everything else is the replica's. */
+/**
+ * Where the replica stands. `pending` counts this page's operations and what is in the outbox, everything else is the
+ * replica's. `persisted` is null while it is kept in memory only, and `lastError` then says why, if it should not be.
+ */
 export type ReplicaStatus = Readonly<SecondaryStatus>;
 
 export interface CaughtUpOptions {
@@ -45,11 +54,11 @@ export interface Replica {
   /** The entries of a range in the order of their keys (by UTF-8 bytes). */
   list(options?: ListOptions): ReadonlyEntry[];
   /** Sets a key's value. Resolves when everyone whom `ack` names has it on disk, and this page shows it. */
-  insert(key: string, value: ReadonlyJson, options?: UpdateOptions): Promise<Acknowledged>;
+  insert(key: string, value: ReadonlyJson, options?: ReplicaUpdateOptions): Promise<Acknowledged>;
   /** Removes a key; one that is absent is acknowledged too. */
-  remove(key: string, options?: UpdateOptions): Promise<Acknowledged>;
+  remove(key: string, options?: ReplicaUpdateOptions): Promise<Acknowledged>;
   /** Applies operations at once and whole, at one seq, if all checks hold; else it fails as `conflict`. */
-  batch(operations: readonly BatchOperation[], options?: BatchOptions): Promise<Acknowledged>;
+  batch(operations: readonly BatchOperation[], options?: ReplicaBatchOptions): Promise<Acknowledged>;
   /** The value of a key as the primary has it now (linearizable); undefined if there is none. */
   getFromPrimary(key: string): Promise<ReadonlyJson | undefined>;
   /**
@@ -63,7 +72,21 @@ export interface Replica {
   subscribeStatus(subscriber: (status: ReplicaStatus) => void): () => void;
   /** Resolves when the visible state has come as far as is asked for; rejects if the replica is closed first. */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
-  /** Waits for the answers to what was asked, then lets the replica go. Reading goes on, from where it stands. */
+  /** The updates in this browser's outbox, in their order: those made with `queue`, on whichever page and day. */
+  pending(): PendingUpdate[];
+  /** Calls back when an update of the outbox has come, has found its end, or has failed. Returns what ends the subscription. */
+  subscribePending(subscriber: (event: PendingEvent) => void): () => void;
+  /** Takes an update that has failed or was never sent out of the outbox; false if it is on its way. */
+  dismiss(id: string): Promise<boolean>;
+  /**
+   * Asks the browser not to evict what it stores for this origin when space runs short; some ask the person. False if
+   * it does not promise that.
+   */
+  requestPersistence(): Promise<boolean>;
+  /**
+   * Waits for the answers to what was asked, then lets the replica go. Reading goes on, from where it stands. What is
+   * in the outbox stays there.
+   */
   close(): Promise<void>;
 }
 
@@ -85,6 +108,7 @@ export class PageReplica implements Replica {
   readonly #clientId = randomId();
   readonly #mirror = new Mirror();
   readonly #operations: Operations;
+  readonly #pending: PendingUpdates;
   readonly #statusSubscribers = new Set<(status: ReplicaStatus) => void>();
   readonly #waiters = new Set<Waiter>();
   readonly #listening = new AbortController();
@@ -92,6 +116,9 @@ export class PageReplica implements Replica {
   #relinkTimer: ReturnType<typeof setTimeout> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #losses = 0;
+  /** Rises when a worker hangs: asking for it by its name would give the same one again. */
+  #generation = 0;
+  #shows = 0;
   #isHidden = false;
   #isClosed = false;
   #reported: SecondaryStatus = STATUS_BEFORE;
@@ -104,14 +131,21 @@ export class PageReplica implements Replica {
     this.#operations = new Operations(
       this.#clientId,
       (operations) => {
-        this.#link?.send(operations);
+        this.#link?.send({ type: "operate", operations });
         this.#updateStatus();
       },
       () => {
         this.#updateStatus();
+        this.#generation += 1;
         this.#relink();
       },
     );
+    this.#pending = new PendingUpdates(randomId(), {
+      send: (message) => this.#link?.send(message),
+      shown: (name, update) => this.#show(name, update),
+      hidden: (name) => this.#mirror.removePending(name),
+      changed: () => this.#updateStatus(),
+    });
   }
 
   /** Resolves when there is a state to read. */
@@ -137,19 +171,20 @@ export class PageReplica implements Replica {
     return this.#mirror.list(options);
   }
 
-  async insert(key: string, value: ReadonlyJson, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
+  async insert(key: string, value: ReadonlyJson, options: ReplicaUpdateOptions = {}): Promise<Acknowledged> {
     this.#mustBeOpen();
-    return this.#update({ type: "insert", key: toKey(key), json: toJson(value), ack: toAck(ack) });
+    return this.#update({ type: "insert", key: toKey(key), json: toJson(value), ack: toAck(options.ack) }, options);
   }
 
-  async remove(key: string, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
+  async remove(key: string, options: ReplicaUpdateOptions = {}): Promise<Acknowledged> {
     this.#mustBeOpen();
-    return this.#update({ type: "remove", key: toKey(key), ack: toAck(ack) });
+    return this.#update({ type: "remove", key: toKey(key), ack: toAck(options.ack) }, options);
   }
 
-  async batch(operations: readonly BatchOperation[], { ack, checks }: BatchOptions = {}): Promise<Acknowledged> {
+  async batch(operations: readonly BatchOperation[], options: ReplicaBatchOptions = {}): Promise<Acknowledged> {
     this.#mustBeOpen();
-    return this.#update({ type: "batch", ...toBatch(operations, checks), ack: toAck(ack) });
+    const { ack, checks } = options;
+    return this.#update({ type: "batch", ...toBatch(operations, checks), ack: toAck(ack) }, options);
   }
 
   async getFromPrimary(key: string): Promise<ReadonlyJson | undefined> {
@@ -198,14 +233,33 @@ export class PageReplica implements Replica {
   #refresh(): void {
     clearTimeout(this.#refreshTimer);
     if (this.#waiters.size === 0) return;
-    this.#link?.refresh();
+    this.#link?.send({ type: "refresh" });
     this.#refreshTimer = setTimeout(() => this.#refresh(), REFRESH_MS);
+  }
+
+  pending(): PendingUpdate[] {
+    return this.#pending.list();
+  }
+
+  subscribePending(subscriber: (event: PendingEvent) => void): () => void {
+    return this.#pending.subscribe(subscriber);
+  }
+
+  dismiss(id: string): Promise<boolean> {
+    return this.#pending.dismiss(id);
+  }
+
+  async requestPersistence(): Promise<boolean> {
+    // Undefined on pages without a secure context, whatever the types say.
+    const storage = navigator.storage as StorageManager | undefined;
+    return (await storage?.persist?.()) ?? false;
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#operations.idle();
+    await Promise.all([this.#operations.idle(), this.#pending.kept()]);
+    this.#pending.close();
     this.#listening.abort();
     clearTimeout(this.#relinkTimer);
     clearTimeout(this.#refreshTimer);
@@ -215,9 +269,32 @@ export class PageReplica implements Replica {
     this.#waiters.clear();
   }
 
-  async #update(request: Parameters<Operations["submit"]>[0]): Promise<Acknowledged> {
-    const { seq, replicas } = (await this.#operations.submit(request)) as OperationAck;
+  async #update(
+    request: UpdateRequest,
+    { optimistic = false, queue = false }: ReplicaUpdateOptions,
+  ): Promise<Acknowledged> {
+    const { seq, replicas } = queue
+      ? await this.#pending.submit(request, optimistic)
+      : await this.#submit(request, optimistic);
     return { seq, replicas };
+  }
+
+  async #submit(request: UpdateRequest, isOptimistic: boolean): Promise<OperationAck> {
+    this.#shows += 1;
+    const name = `shown ${this.#shows}`;
+    if (isOptimistic) this.#show(name, request);
+    try {
+      return (await this.#operations.submit(request)) as OperationAck;
+    } finally {
+      if (isOptimistic) this.#mirror.removePending(name);
+    }
+  }
+
+  /** Lays an update over the mirror, as far as this replica holds such keys. */
+  #show(name: string, update: UpdateRequest): void {
+    const { prefixes } = this.#settings;
+    const writes = writesOf(update).filter(({ key }) => isCovered(key, prefixes));
+    this.#mirror.addPending(name, writes.map(toPendingWrite), update.type === "batch" ? update.checks : []);
   }
 
   #mustBeOpen(): void {
@@ -227,9 +304,9 @@ export class PageReplica implements Replica {
   // --- the link to the worker
 
   #connect(): void {
-    this.#link = new Link(this.#makeWorker, this.#settings, this.#clientId, {
+    this.#link = new Link(this.#makeWorker, this.#settings, this.#generation, this.#clientId, {
       received: (items) => this.#received(items),
-      lost: (reason) => this.#lost(reason),
+      lost: (reason, isHung) => this.#lost(reason, isHung),
     });
   }
 
@@ -239,11 +316,14 @@ export class PageReplica implements Replica {
     this.#link?.close();
     this.#connect();
     this.#operations.askAgain();
+    this.#pending.askAgain();
   }
 
-  #lost(reason: Error): void {
+  #lost(reason: Error, isHung: boolean): void {
     this.#link = undefined;
-    if (this.#opening) return this.#opening.reject(reason);
+    if (isHung) this.#generation += 1;
+    // The first one may have been hung before this page came; there is no third attempt.
+    if (this.#opening && (!isHung || this.#losses > 0)) return this.#opening.reject(reason);
     if (this.#isHidden) return;
     this.#reported = { ...this.#reported, state: "offline", inSync: false, lastError: reason.message };
     this.#updateStatus();
@@ -253,7 +333,6 @@ export class PageReplica implements Replica {
   }
 
   #received(items: ToPage[]): void {
-    this.#operations.heard();
     this.#losses = 0;
     for (const item of items) {
       switch (item.type) {
@@ -279,6 +358,13 @@ export class PageReplica implements Replica {
         case "ask-again":
           this.#operations.askAgain();
           break;
+        case "outbox":
+        case "queued":
+        case "unqueued":
+          this.#pending.received(item);
+          break;
+        case "pong":
+          break;
       }
     }
     this.#updateStatus();
@@ -297,7 +383,13 @@ export class PageReplica implements Replica {
   #updateStatus(): void {
     const { epoch, seq } = this.#mirror;
     const head = Math.max(this.#reported.head, seq);
-    const status: ReplicaStatus = { ...this.#reported, epoch, seq, head, pending: this.#operations.size };
+    const status: ReplicaStatus = {
+      ...this.#reported,
+      epoch,
+      seq,
+      head,
+      pending: this.#operations.size + this.#pending.size,
+    };
     const old = this.#status;
     if ((Object.keys(status) as (keyof ReplicaStatus)[]).every((name) => status[name] === old[name])) return;
     this.#status = Object.freeze(status);
@@ -310,7 +402,9 @@ export class PageReplica implements Replica {
   #followLifecycle(): void {
     const { signal } = this.#listening;
     const hide = (): void => this.#hide();
-    const show = (): void => this.#show();
+    const show = (): void => this.#return();
+    const hurry = (): void => this.#link?.send({ type: "hurry" });
+    addEventListener("online", hurry, { signal });
     addEventListener("pagehide", hide, { signal });
     addEventListener("pageshow", show, { signal });
     document.addEventListener("freeze", hide, { signal });
@@ -318,7 +412,7 @@ export class PageReplica implements Replica {
     document.addEventListener(
       "visibilitychange",
       () => {
-        if (document.visibilityState === "visible") this.#link?.hurry();
+        if (document.visibilityState === "visible") hurry();
       },
       { signal },
     );
@@ -331,7 +425,7 @@ export class PageReplica implements Replica {
     this.#link = undefined;
   }
 
-  #show(): void {
+  #return(): void {
     if (!this.#isHidden) return;
     this.#isHidden = false;
     this.#relink();
@@ -349,6 +443,11 @@ const STATUS_BEFORE: SecondaryStatus = Object.freeze({
   pending: 0,
   lastError: null,
 });
+
+type UpdateRequest = Exclude<Request, { type: "get" }>;
+
+const toPendingWrite = (write: Write): PendingWrite =>
+  "removed" in write ? write : { key: write.key, value: JSON.parse(write.json) as ReadonlyJson };
 
 const closedError = (): Error => new Error("the replica is closed");
 

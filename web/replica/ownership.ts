@@ -35,6 +35,12 @@ export interface OwnershipEvents {
   lost(reason: string): void;
 }
 
+/** The time during which the database is this replica's. */
+interface Rule {
+  /** Resolves with the reason when it is over. */
+  readonly over: Promise<string>;
+}
+
 export class Ownership {
   readonly #settings: OwnershipSettings;
   readonly #events: OwnershipEvents;
@@ -42,7 +48,7 @@ export class Ownership {
   readonly #ended = new AbortController();
   #store: IdbStore | undefined;
   #tenure: Tenure | undefined;
-  /** Ends the present tenure. */
+  /** Ends the present rule. */
   #lose: ((reason: string) => void) | undefined;
   #refusedSince: number | undefined;
   #failures = 0;
@@ -56,9 +62,9 @@ export class Ownership {
   /** Resolves after the first attempt; goes on by itself from there. */
   async start(): Promise<void> {
     const tenure = await tryLock(this.#name);
-    const over = tenure ? await this.#own(tenure) : undefined;
-    if (!over) await this.#peek();
-    void this.#pursue(over);
+    const rule = tenure && (await this.#own(tenure));
+    if (!rule) await this.#peek();
+    void this.#pursue(rule);
   }
 
   /** Makes steps durable. A refusal may be tried again; when there is no sense in that, ownership is lost instead. */
@@ -89,8 +95,8 @@ export class Ownership {
     this.#lose?.(`local storage was given up: ${String(error)}`);
   }
 
-  /** Claims the database. Resolves with what resolves when it is lost again; with undefined if it cannot be used. */
-  async #own(tenure: Tenure): Promise<Promise<string> | undefined> {
+  /** Claims the database; undefined if it cannot be used. */
+  async #own(tenure: Tenure): Promise<Rule | undefined> {
     this.#tenure = tenure;
     if (this.#isEnded) {
       await this.#leave();
@@ -107,7 +113,7 @@ export class Ownership {
       return undefined;
     }
     void deleteOldDatabases(this.#settings.url, this.#settings.prefixes).catch(() => {});
-    return over;
+    return { over };
   }
 
   async #claim(): Promise<void> {
@@ -142,18 +148,17 @@ export class Ownership {
     }
   }
 
-  async #pursue(first: Promise<string> | undefined): Promise<void> {
-    for (let over = first; !this.#isEnded;) {
-      if (over) {
-        const reason = await over;
-        this.#tell(reason);
+  async #pursue(first: Rule | undefined): Promise<void> {
+    for (let rule = first; !this.#isEnded;) {
+      if (rule) {
+        this.#tell(await rule.over);
         await this.#leave();
       }
       if (this.#isEnded || !hasLocks()) return;
       await this.#rest();
       const tenure = await waitForLock(this.#name, this.#ended.signal);
       if (this.#isEnded) return tenure?.release();
-      over = tenure && (await this.#own(tenure));
+      rule = tenure && (await this.#own(tenure));
     }
   }
 

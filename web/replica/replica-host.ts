@@ -19,6 +19,8 @@ import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
 import type { FromPage, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
 import { randomId } from "../random-id.ts";
+import { DurableOutbox } from "./durable-outbox.ts";
+import { IdbOutbox, outboxName } from "./idb-outbox.ts";
 import { Ownership } from "./ownership.ts";
 import type { ReplicaPersistence, Stored } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
@@ -32,6 +34,8 @@ const LAG_REPORT_MS = 500;
 /** One page. */
 interface Feed {
   port: MessagePort;
+  /** It has been given the outbox, and hears of what is published. */
+  isListening: boolean;
   /** It has been given the state, and gets every step from there on. */
   isFed: boolean;
   items: ToPage[];
@@ -43,6 +47,7 @@ export class ReplicaHost {
   readonly #socket: Socket;
   readonly #feeds = new Map<string, Feed>();
   readonly #ownership: Ownership | undefined;
+  readonly #outbox: DurableOutbox;
   #state = new VisibleState();
   #machine: Secondary | undefined;
   #secondaryId = randomId();
@@ -79,6 +84,10 @@ export class ReplicaHost {
         },
       );
     }
+    this.#outbox = new DurableOutbox(outboxName(settings.url), new IdbOutbox(settings.url), {
+      operate: (operation) => this.#turn({ type: "operate", operation }),
+      publish: (item) => this.#publish(item),
+    });
     this.#socket = new Socket(settings.url, settings.token, {
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
@@ -88,7 +97,7 @@ export class ReplicaHost {
 
   /** Reads local state and connects. */
   async start(): Promise<void> {
-    await this.#ownership?.start();
+    await Promise.all([this.#outbox.start(), this.#ownership?.start()]);
     if (!this.#machine && !this.#isEnded) this.#begin("memory");
   }
 
@@ -96,16 +105,12 @@ export class ReplicaHost {
   attach(clientId: string, port: MessagePort): void {
     this.#feeds.get(clientId)?.port.close();
     const wasAlone = this.#feeds.size === 0;
-    const feed: Feed = { port, isFed: false, items: [] };
+    const feed: Feed = { port, isListening: false, isFed: false, items: [] };
     this.#feeds.set(clientId, feed);
     if (!this.#machine) return; // The port keeps what comes until `#begin` listens to it.
     if (wasAlone) this.#turn({ type: "resume" });
     this.#listen(clientId, feed);
     this.#flush();
-  }
-
-  refresh(): void {
-    this.#turn({ type: "refresh" });
   }
 
   hurry(): void {
@@ -121,7 +126,7 @@ export class ReplicaHost {
     for (const { port } of this.#feeds.values()) port.close();
     this.#feeds.clear();
     this.#machine = undefined;
-    await this.#ownership?.stop();
+    await Promise.all([this.#outbox.stop(), this.#ownership?.stop()]);
   }
 
   // --- storage
@@ -143,8 +148,10 @@ export class ReplicaHost {
     }
     const isAnew = this.#machine !== undefined;
     this.#begin("durable");
-    if (isAnew) for (const feed of this.#feeds.values()) feed.items.push({ type: "ask-again" });
-    this.#flush();
+    if (isAnew) {
+      this.#outbox.askAgain();
+      this.#publish({ type: "ask-again" });
+    }
   }
 
   /** Makes what is stored and what is shown one state: the younger one. */
@@ -231,6 +238,7 @@ export class ReplicaHost {
         return this.#persist(effect.steps, machine);
       case "settle": {
         const { clientId } = effect.settled;
+        this.#outbox.settled(effect.settled);
         if (clientId !== null) this.#feeds.get(clientId)?.items.push({ type: "settled", settled: effect.settled });
         return;
       }
@@ -323,12 +331,42 @@ export class ReplicaHost {
   }
 
   #listen(clientId: string, feed: Feed): void {
+    feed.isListening = true;
+    // Ahead of the state: what is pending is to be seen from the first moment.
+    feed.items.unshift({ type: "outbox", queued: this.#outbox.queued });
     feed.port.onmessage = ({ data }: MessageEvent<FromPage>) => {
-      if (data === "farewell") this.#detach(clientId, feed);
-      else this.#turn(...data.map((operation): SecondaryInput => ({ type: "operate", operation })));
+      this.#heard(data, clientId, feed);
     };
     // Where browsers tell it, the end of a page that could not say farewell.
     feed.port.addEventListener("close", () => this.#detach(clientId, feed));
+  }
+
+  #heard(message: FromPage, clientId: string, feed: Feed): void {
+    switch (message.type) {
+      case "operate":
+        return this.#turn(...message.operations.map((operation) => ({ type: "operate" as const, operation })));
+      case "queue":
+        return void this.#outbox.take(message.updates);
+      case "dismiss":
+        return void this.#outbox.dismiss(message.name);
+      case "hurry":
+        return this.hurry();
+      case "refresh":
+        return this.#turn({ type: "refresh" });
+      case "ping":
+        feed.port.postMessage([{ type: "pong" }] satisfies ToPage[]);
+        return;
+      case "farewell":
+        return this.#detach(clientId, feed);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  /** Tells all pages; those that come later are given the whole. */
+  #publish(item: ToPage): void {
+    for (const feed of this.#feeds.values()) if (feed.isListening) feed.items.push(item);
+    this.#flush();
   }
 
   /** Forgets a page, unless it has come back meanwhile over another port. */
@@ -373,6 +411,7 @@ export class ReplicaHost {
       else if (isFirst && this.#reported) feed.items.push({ type: "status", status: this.#reported });
       if (feed.items.length > 0) feed.port.postMessage(feed.items.splice(0));
     }
+    this.#outbox.setOpen(isJoined(this.#reported));
   }
 
   #reportLag(): void {
@@ -393,6 +432,9 @@ export class ReplicaHost {
     return status;
   }
 }
+
+const isJoined = (status: SecondaryStatus | undefined): boolean =>
+  status?.state === "following" || status?.state === "catching-up";
 
 function* changesOf({ parts }: Step): Generator<Change> {
   for (const part of parts) yield* part.changes;

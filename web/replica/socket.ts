@@ -8,8 +8,12 @@ const BACKOFF_BASE_MS = 100;
 const BACKOFF_CAP_MS = 10_000;
 /** The wait when the primary has said that it cannot read what this replica sends. */
 const REFUSED_BACKOFF_MS = 30_000;
-/** How often the connection is looked at. One on which nothing came for so long is asked; one that stays silent is dropped. */
+/** How often the connection is looked at. One on which nothing came for so long must prove itself. */
 const WATCH_MS = 5000;
+/** A connection that must prove itself and stays silent for so long is dropped. */
+const PROOF_PATIENCE_MS = 3000;
+/** A timer that comes so late was not waited for: the machine, or this worker, was asleep. */
+const SLEPT_MS = 1000;
 /** A connection that does not open for so long is given up. */
 const OPEN_PATIENCE_MS = 10_000;
 
@@ -30,8 +34,8 @@ export class Socket {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #watchTimer: ReturnType<typeof setInterval> | undefined;
   #openTimer: ReturnType<typeof setTimeout> | undefined;
+  #proofTimer: ReturnType<typeof setTimeout> | undefined;
   #hasHeard = false;
-  #hasAsked = false;
 
   /** `url` is the store's address, http or https. */
   constructor(url: string, token: string | undefined, events: SocketEvents) {
@@ -64,11 +68,14 @@ export class Socket {
     this.#failures = 0;
   }
 
-  /** Something suggests that an attempt would succeed now: do not wait any longer. */
+  /** Something has changed: do not wait for the next attempt, nor trust a connection that looks open. */
   hurry(): void {
-    if (this.#retryTimer === undefined) return;
-    this.#failures = 0;
-    this.#connect();
+    if (this.#retryTimer !== undefined) {
+      this.#failures = 0;
+      this.#connect();
+    } else if (this.#watchTimer !== undefined) {
+      this.#demandProof();
+    }
   }
 
   /** Gives the connection up and makes a new one, after the usual wait. */
@@ -100,12 +107,12 @@ export class Socket {
     socket.onopen = () => {
       clearTimeout(this.#openTimer);
       this.#hasHeard = true;
-      this.#hasAsked = false;
       this.#watchTimer = setInterval(() => this.#watch(), WATCH_MS);
       this.#events.opened();
     };
     socket.onmessage = ({ data }) => {
       this.#hasHeard = true;
+      this.#proven();
       if (typeof data === "string" && data !== "pong") this.#events.received(data);
     };
     socket.onclose = ({ code, reason }) => {
@@ -115,14 +122,30 @@ export class Socket {
   }
 
   #watch(): void {
-    if (!this.#hasHeard && this.#hasAsked) return this.drop("the connection is silent");
-    this.#hasAsked = !this.#hasHeard;
-    if (this.#hasAsked) this.send(["ping"]);
+    if (!this.#hasHeard) this.#demandProof();
     this.#hasHeard = false;
+  }
+
+  /** Whatever comes next is the proof. */
+  #demandProof(): void {
+    this.#proven();
+    this.send(["ping"]);
+    const due = performance.now() + PROOF_PATIENCE_MS;
+    this.#proofTimer = setTimeout(() => {
+      if (performance.now() > due + SLEPT_MS) this.#demandProof();
+      else this.drop("the connection is silent");
+    }, PROOF_PATIENCE_MS);
+  }
+
+  #proven(): void {
+    if (this.#proofTimer === undefined) return;
+    clearTimeout(this.#proofTimer);
+    this.#proofTimer = undefined;
   }
 
   #gone(wasOpen: boolean, code: number, reason: string): void {
     clearTimeout(this.#openTimer);
+    this.#proven();
     clearInterval(this.#watchTimer);
     this.#watchTimer = undefined;
     this.#socket = undefined;

@@ -21,12 +21,6 @@ const control: Control = {
     host.attach(clientId, feed);
     return { aliveLock: await aliveLock };
   },
-  hurry(): void {
-    host?.hurry();
-  },
-  refresh(): void {
-    host?.refresh();
-  },
 };
 
 function startHost(settings: ReplicaSettings): ReplicaHost {

@@ -1,0 +1,227 @@
+// Writing without a network: what is queued is on disk, shown, sent in order when the primary is back, and never lost
+// without a word.
+
+import { expect } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { test } from "./fixtures.ts";
+import { insert, openTab, readAll, replicaOf, waitForInSync, waitForValue } from "./tab.ts";
+
+/** The part of the public API that this spec uses; it sees the product from outside, so it is written down here again. */
+interface QueueingReplica {
+  get(key: string): unknown;
+  entry(key: string): { seq: number; pending?: true } | undefined;
+  insert(key: string, value: unknown, options: object): Promise<{ seq: number }>;
+  remove(key: string, options: object): Promise<{ seq: number }>;
+  batch(operations: object[], options: object): Promise<{ seq: number }>;
+  pending(): Pending[];
+  subscribePending(subscriber: (event: { type: string; update: Pending }) => void): () => void;
+  dismiss(id: string): Promise<boolean>;
+  readonly status: { pending: number; inSync: boolean };
+}
+interface Pending {
+  id: string;
+  operations: { insert?: { key: string; value: unknown }; remove?: { key: string } }[];
+  state: string;
+  error?: { code: string; applied?: boolean; check?: { key: string; seq: number | null } };
+}
+interface OutboxWindow {
+  headwater: { replica: QueueingReplica };
+  events: string[];
+}
+
+const QUEUED = { queue: true, optimistic: true };
+
+function pendingOf(page: Page): Promise<{ key: string | undefined; state: string; code: string | undefined }[]> {
+  return page.evaluate(() =>
+    (window as unknown as OutboxWindow).headwater.replica.pending().map(({ operations, state, error }) => ({
+      key: operations[0]?.insert?.key ?? operations[0]?.remove?.key,
+      state,
+      code: error?.code,
+    })),
+  );
+}
+
+/** Queues inserts, and resolves when they are on disk. */
+async function queue(page: Page, pairs: [key: string, value: unknown][], options: object = QUEUED): Promise<void> {
+  await page.evaluate(
+    async ([all, asked]) => {
+      const { replica } = (window as unknown as OutboxWindow).headwater;
+      let left = all.length;
+      const kept = new Promise<void>((resolve) => {
+        replica.subscribePending(({ type }) => type === "queued" && (left -= 1) === 0 && resolve());
+      });
+      for (const [key, value] of all) void replica.insert(key, value, asked).catch(() => {});
+      await kept;
+    },
+    [pairs, options] as const,
+  );
+}
+
+async function waitForEmptyOutbox(page: Page): Promise<void> {
+  await page.waitForFunction(() => (window as unknown as OutboxWindow).headwater.replica.pending().length === 0);
+}
+
+async function isControlled(page: Page): Promise<void> {
+  await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
+}
+
+test("queued updates survive reloads without a primary, are shown, and are sent in order when it is back", async ({
+  context,
+  server,
+}) => {
+  const page = await openTab(context, server.origin, "queue");
+  await waitForInSync(page);
+  await insert(page, "note", "old");
+  await isControlled(page);
+  await server.kill();
+
+  await queue(page, [
+    ["note", "first"],
+    ["a", 1],
+    ["note", "second"],
+  ]);
+  await page.evaluate(() => {
+    const { replica } = (window as unknown as OutboxWindow).headwater;
+    void replica.remove("a", { queue: true, optimistic: true });
+    void replica.insert("quiet", 1, { queue: true });
+  });
+  await expect.poll(async () => (await pendingOf(page)).map(({ state }) => state)).toEqual(Array(5).fill("queued"));
+  for (let round = 0; round < 2; round++) {
+    expect(await readAll(page)).toEqual(new Map([["note", "second"]]));
+    expect((await pendingOf(page)).map(({ key }) => key)).toEqual(["note", "a", "note", "a", "quiet"]);
+    expect(await page.evaluate(() => window.headwater.replica.status.pending)).toBe(5);
+    await page.reload();
+    await replicaOf(page);
+  }
+  const sibling = await openTab(context, server.origin, "queue");
+  expect(await readAll(sibling)).toEqual(new Map([["note", "second"]]));
+
+  await page.evaluate(() => {
+    const page = window as unknown as OutboxWindow;
+    page.events = [];
+    page.headwater.replica.subscribePending(({ type, update: { operations } }) => {
+      page.events.push(`${type} ${JSON.stringify(operations)}`);
+    });
+  });
+  await server.restart();
+  await waitForEmptyOutbox(page);
+  await waitForEmptyOutbox(sibling);
+  const expected = new Map<string, unknown>([
+    ["note", "second"],
+    ["quiet", 1],
+  ]);
+  expect(await server.readStore("queue")).toEqual(expected);
+  expect(await readAll(page)).toEqual(expected);
+  expect(await readAll(sibling)).toEqual(expected);
+  expect(await page.evaluate(() => (window as unknown as OutboxWindow).events)).toEqual([
+    'acked [{"insert":{"key":"note","value":"first"}}]',
+    'acked [{"insert":{"key":"a","value":1}}]',
+    'acked [{"insert":{"key":"note","value":"second"}}]',
+    'acked [{"remove":{"key":"a"}}]',
+    'acked [{"insert":{"key":"quiet","value":1}}]',
+  ]);
+  // Five updates took five seqs: none was done twice.
+  expect((await server.status("queue")).head).toBe(6);
+});
+
+test("a conflict is reported, kept over a reload and dismissed; what was queued behind it is done", async ({
+  browser,
+  context,
+  server,
+}) => {
+  const page = await openTab(context, server.origin, "conflict");
+  await waitForInSync(page);
+  const { seq } = await insert(page, "card", "mine");
+  await isControlled(page);
+  await server.kill();
+  await page.evaluate(
+    ([checked, options]) => {
+      const { replica } = (window as unknown as OutboxWindow).headwater;
+      const checks = [{ key: "card", seq: checked }];
+      void replica.batch([{ insert: { key: "card", value: "mine, later" } }], { ...options, checks }).catch(() => {});
+      void replica.insert("after", 1, options).catch(() => {});
+    },
+    [seq, QUEUED] as const,
+  );
+  await expect.poll(async () => (await pendingOf(page)).map(({ state }) => state)).toEqual(["queued", "queued"]);
+  expect(await page.evaluate(() => window.headwater.replica.get("card"))).toBe("mine, later");
+  await page.close();
+
+  await server.restart();
+  const other = await openTab(await browser.newContext(), server.origin, "conflict");
+  await insert(other, "card", "theirs");
+  const back = await openTab(context, server.origin, "conflict");
+  await waitForValue(back, "after", 1);
+  await expect.poll(() => pendingOf(back)).toEqual([{ key: "card", state: "failed", code: "conflict" }]);
+  await waitForValue(back, "card", "theirs");
+  await back.reload();
+  await replicaOf(back);
+  expect(await pendingOf(back)).toEqual([{ key: "card", state: "failed", code: "conflict" }]);
+  const isOut = await back.evaluate(() => {
+    const { replica } = (window as unknown as OutboxWindow).headwater;
+    return replica.dismiss(replica.pending()[0]!.id);
+  });
+  expect(isOut).toBe(true);
+  await waitForEmptyOutbox(back);
+  expect(await server.readStore("conflict")).toEqual(
+    new Map<string, unknown>([
+      ["after", 1],
+      ["card", "theirs"],
+    ]),
+  );
+});
+
+test("an optimistic update is seen at once, and taken back when it fails", async ({ context, server }) => {
+  const page = await openTab(context, server.origin, "optimistic");
+  await waitForInSync(page);
+  const seen = await page.evaluate(async () => {
+    const { replica } = (window as unknown as OutboxWindow).headwater;
+    const acked = replica.insert("a", 1, { optimistic: true });
+    const at = { value: replica.get("a"), pending: replica.entry("a")?.pending };
+    const { seq } = await acked;
+    return { ...at, isSettled: replica.entry("a")?.seq === seq && replica.entry("a")?.pending === undefined };
+  });
+  expect(seen).toEqual({ value: 1, pending: true, isSettled: true });
+  await server.kill();
+  const failed = await page.evaluate(async () => {
+    const { replica } = (window as unknown as OutboxWindow).headwater;
+    const refused = replica.insert("a", 2, { optimistic: true });
+    const during = replica.get("a");
+    const code = await refused.then(
+      () => "acked",
+      (error: unknown) => (error as { code: string }).code,
+    );
+    return { during, code, after: replica.get("a") };
+  });
+  expect(failed).toEqual({ during: 2, code: "offline", after: 1 });
+});
+
+test("many queued updates are done once each, in order, through kills of the primary and of the worker", async ({
+  context,
+  server,
+}) => {
+  const COUNT = 1500;
+  const page = await openTab(context, server.origin, "many");
+  await waitForInSync(page);
+  await server.kill();
+  await queue(
+    page,
+    Array.from({ length: COUNT }, (_, index) => [`k${index % 10}`, index]),
+    { queue: true },
+  );
+  for (let round = 0; round < 2; round++) {
+    await server.restart();
+    await page.waitForFunction(
+      (left) => (window as unknown as OutboxWindow).headwater.replica.pending().length < left,
+      COUNT - 300 * (round + 1),
+    );
+    await server.kill();
+  }
+  await page.reload();
+  await server.restart();
+  await replicaOf(page);
+  await waitForEmptyOutbox(page);
+  const last = Array.from({ length: 10 }, (_, key): [string, number] => [`k${key}`, COUNT - 10 + key]);
+  expect(await server.readStore("many")).toEqual(new Map(last));
+  expect((await server.status("many")).head).toBe(COUNT);
+});

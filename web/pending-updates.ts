@@ -1,0 +1,255 @@
+// The updates of the outbox as a page sees them: its own from the moment they are made, and those of other pages and
+// earlier days from the moment the worker tells of them.
+
+import type { Settled } from "../src/effects.ts";
+import type { Check, Json, JsonValue } from "../src/kv.ts";
+import { nameOf, writesOf } from "../src/protocol.ts";
+import type { Ack, OperationAck, OperationName, Update } from "../src/protocol.ts";
+import type { BatchOperation } from "./door.ts";
+import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
+import type { FromPage, QueuedUpdate, ToPage } from "./feed.ts";
+import { callSafely } from "./mirror.ts";
+import type { Request } from "./operations.ts";
+
+/** What the worker's disk has not taken for so long is given up: nobody knows whether it did. */
+const KEEP_PATIENCE_MS = 20_000;
+/** Ids begin above 1, so that a client can always claim to have settled something (durable-outbox.ts). */
+const FIRST_ID = 2;
+
+/** An update in the outbox. */
+export interface PendingUpdate {
+  /** Its name, for `dismiss`. */
+  readonly id: string;
+  readonly operations: readonly BatchOperation[];
+  readonly checks: readonly Check[];
+  readonly ack: Ack;
+  /** Whether pages show it already. */
+  readonly optimistic: boolean;
+  /** When it was made, in milliseconds since 1970. */
+  readonly queuedAt: number;
+  /** `"storing"`: not on this browser's disk yet; `"queued"`: on it; `"failed"`: refused, and kept until it is dismissed. */
+  readonly state: "storing" | "queued" | "failed";
+  /** Why it failed. */
+  readonly error?: OperationFailedError;
+}
+
+/**
+ * What has happened to an update of the outbox. `queued`: it is on this browser's disk. `acked`: it is done. `failed`: it
+ * was refused; it stays in `pending()` unless it took effect all the same (`error.applied`) or never got in. `dismissed`:
+ * it was taken out. `unknown`: it has left the outbox while this page was away, and its end was told to others.
+ */
+export type PendingEvent =
+  | { readonly type: "queued" | "dismissed" | "unknown"; readonly update: PendingUpdate }
+  | { readonly type: "acked"; readonly update: PendingUpdate; readonly seq: number; readonly replicas: number }
+  | { readonly type: "failed"; readonly update: PendingUpdate; readonly error: OperationFailedError };
+
+export interface PendingUpdatesEvents {
+  send(message: FromPage): void;
+  /** An update that is to be visible at once has come, */
+  shown(name: string, update: Update): void;
+  /** and is no longer pending. */
+  hidden(name: string): void;
+  changed(): void;
+}
+
+interface Item {
+  queued: QueuedUpdate;
+  isKept: boolean;
+  /** Whoever has made it, on this page. */
+  waiting?: { resolve(ack: OperationAck): void; reject(error: Error): void; timer: ReturnType<typeof setTimeout> };
+}
+
+export class PendingUpdates {
+  readonly #clientId: string;
+  readonly #events: PendingUpdatesEvents;
+  readonly #items = new Map<string, Item>();
+  readonly #subscribers = new Set<(event: PendingEvent) => void>();
+  readonly #dismissing = new Map<string, ((isOut: boolean) => void)[]>();
+  readonly #idlers: (() => void)[] = [];
+  #nextId = FIRST_ID;
+  #fresh: QueuedUpdate[] = [];
+
+  constructor(clientId: string, events: PendingUpdatesEvents) {
+    this.#clientId = clientId;
+    this.#events = events;
+  }
+
+  /** Those whose end is not known. */
+  get size(): number {
+    let size = 0;
+    for (const { queued } of this.#items.values()) if (!queued.failure) size += 1;
+    return size;
+  }
+
+  list(): PendingUpdate[] {
+    return [...this.#items.values()].map(toPending);
+  }
+
+  /** Resolves when the update is acked, however long that takes; rejects when it has failed. */
+  submit(request: Exclude<Request, { type: "get" }>, isOptimistic: boolean): Promise<OperationAck> {
+    const name = { clientId: this.#clientId, id: this.#nextId };
+    this.#nextId += 1;
+    const update: Update = { ...request, ...name, settled: 0, repeat: false };
+    const queued: QueuedUpdate = { update, isOptimistic, queuedAt: Date.now() };
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#giveUp(nameOf(name)), KEEP_PATIENCE_MS);
+      this.#items.set(nameOf(name), { queued, isKept: false, waiting: { resolve, reject, timer } });
+      if (isOptimistic) this.#events.shown(nameOf(name), update);
+      if (this.#fresh.push(queued) === 1) queueMicrotask(() => this.#flush());
+      this.#events.changed();
+    });
+  }
+
+  /** Whether it is out of the outbox: false if it is on its way, so that nobody can stop it. */
+  dismiss(id: string): Promise<boolean> {
+    const item = this.#items.get(id);
+    if (!item?.isKept) return Promise.resolve(false);
+    const { clientId, id: number } = item.queued.update;
+    return new Promise((resolve) => {
+      this.#dismissing.set(id, [...(this.#dismissing.get(id) ?? []), resolve]);
+      this.#events.send({ type: "dismiss", name: { clientId, id: number } });
+    });
+  }
+
+  subscribe(subscriber: (event: PendingEvent) => void): () => void {
+    const own = (event: PendingEvent): void => subscriber(event);
+    this.#subscribers.add(own);
+    return () => void this.#subscribers.delete(own);
+  }
+
+  /** Resolves when everything is on disk, or is known not to be. */
+  kept(): Promise<void> {
+    if (this.#isKept()) return Promise.resolve();
+    return new Promise((resolve) => this.#idlers.push(resolve));
+  }
+
+  /** Another worker: what the one before may not have kept is given to it again, and so is what was asked of it. */
+  askAgain(): void {
+    this.#fresh = [...this.#items.values()].filter(({ isKept }) => !isKept).map(({ queued }) => queued);
+    this.#flush();
+    for (const id of this.#dismissing.keys()) {
+      const { update } = this.#items.get(id)!.queued;
+      this.#events.send({ type: "dismiss", name: { clientId: update.clientId, id: update.id } });
+    }
+  }
+
+  received(item: Extract<ToPage, { type: "outbox" | "queued" | "unqueued" }>): void {
+    if (item.type === "outbox") this.#replace(item.queued);
+    else if (item.type === "queued") for (const queued of item.queued) this.#put(queued);
+    else this.#remove(item.name, item.settled);
+    if (this.#isKept()) for (const resolve of this.#idlers.splice(0)) resolve();
+    this.#events.changed();
+  }
+
+  /** Nobody waits any more; what is in the outbox stays there. */
+  close(): void {
+    for (const { waiting } of this.#items.values()) {
+      clearTimeout(waiting?.timer);
+      waiting?.reject(new OutcomeUnknownError());
+    }
+    for (const id of this.#dismissing.keys()) this.#endDismissal(id, false);
+  }
+
+  #isKept(): boolean {
+    for (const { isKept } of this.#items.values()) if (!isKept) return false;
+    return true;
+  }
+
+  #flush(): void {
+    const updates = this.#fresh.splice(0);
+    if (updates.length > 0) this.#events.send({ type: "queue", updates });
+  }
+
+  #put(queued: QueuedUpdate): void {
+    const id = nameOf(queued.update);
+    const old = this.#items.get(id);
+    const item: Item = { ...old, queued, isKept: true };
+    this.#items.set(id, item);
+    if (!old?.isKept) {
+      clearTimeout(item.waiting?.timer);
+      if (!old && queued.isOptimistic && !queued.failure) this.#events.shown(id, queued.update);
+      this.#tell({ type: "queued", update: toPending(item) });
+    } else {
+      this.#endDismissal(id, false);
+    }
+    if (queued.failure && !old?.queued.failure) this.#fail(id, item, new OperationFailedError(queued.failure));
+  }
+
+  #remove(name: OperationName, settled: Settled | null): void {
+    const id = nameOf(name);
+    const item = this.#items.get(id);
+    if (!item) return;
+    this.#items.delete(id);
+    this.#endDismissal(id, true);
+    const update = toPending(item);
+    if (settled?.type === "operation-failed") return this.#fail(id, item, new OperationFailedError(settled));
+    this.#events.hidden(id);
+    if (settled?.type === "operation-ack") {
+      this.#settle(item, (waiting) => waiting.resolve(settled));
+      const { seq, replicas } = settled;
+      return this.#tell({ type: "acked", update, seq, replicas });
+    }
+    this.#settle(item, (waiting) => waiting.reject(new OutcomeUnknownError()));
+    this.#tell({ type: settled ? "unknown" : "dismissed", update });
+  }
+
+  #fail(id: string, item: Item, error: OperationFailedError): void {
+    this.#events.hidden(id);
+    this.#settle(item, (waiting) => waiting.reject(error));
+    this.#tell({ type: "failed", update: toPending(item), error });
+  }
+
+  /** The whole outbox, after this page was away. */
+  #replace(all: readonly QueuedUpdate[]): void {
+    const names = new Set(all.map(({ update }) => nameOf(update)));
+    for (const [id, { isKept, queued }] of this.#items) {
+      if (isKept && !names.has(id)) this.#remove(queued.update, { ...queued.update, type: "outcome-unknown" });
+    }
+    for (const queued of all) this.#put(queued);
+  }
+
+  #giveUp(id: string): void {
+    const item = this.#items.get(id)!;
+    this.#items.delete(id);
+    this.#events.hidden(id);
+    this.#settle(item, (waiting) => waiting.reject(new OutcomeUnknownError()));
+    this.#events.changed();
+  }
+
+  #settle(item: Item, settle: (waiting: NonNullable<Item["waiting"]>) => void): void {
+    const { waiting } = item;
+    if (!waiting) return;
+    delete item.waiting;
+    clearTimeout(waiting.timer);
+    settle(waiting);
+  }
+
+  #endDismissal(id: string, isOut: boolean): void {
+    for (const resolve of this.#dismissing.get(id) ?? []) resolve(isOut);
+    this.#dismissing.delete(id);
+  }
+
+  #tell(event: PendingEvent): void {
+    for (const subscriber of this.#subscribers) callSafely(() => subscriber(event));
+  }
+}
+
+function toPending({ queued, isKept }: Item): PendingUpdate {
+  const { update, isOptimistic, queuedAt, failure } = queued;
+  const operations = writesOf(update).map((write): BatchOperation => {
+    if ("removed" in write) return { remove: { key: write.key } };
+    return { insert: { key: write.key, value: parse(write.json) } };
+  });
+  return {
+    id: nameOf(update),
+    operations,
+    checks: update.type === "batch" ? update.checks : [],
+    ack: update.ack,
+    optimistic: isOptimistic,
+    queuedAt,
+    state: failure ? "failed" : isKept ? "queued" : "storing",
+    ...(failure && { error: new OperationFailedError(failure) }),
+  };
+}
+
+const parse = (json: Json): JsonValue => JSON.parse(json) as JsonValue;
