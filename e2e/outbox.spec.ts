@@ -225,3 +225,38 @@ test("many queued updates are done once each, in order, through kills of the pri
   expect(await server.readStore("many")).toEqual(new Map(last));
   expect((await server.status("many")).head).toBe(COUNT);
 });
+
+test("a person writes on the board without a network, and takes notice of what was refused", async ({
+  context,
+  server,
+}) => {
+  const page = await openTab(context, server.origin, "kept");
+  await waitForInSync(page);
+  await insert(page, "card", "mine");
+  await server.kill();
+  await expect(page.getByTestId("status-state")).toHaveText("offline");
+  await page.getByTestId("queue").check();
+  await page.getByTestId("insert-key").fill("note");
+  await page.getByTestId("insert-value").fill("later");
+  await page.keyboard.press("Enter");
+  const row = page.locator('[data-testid="entry"][data-key="note"]');
+  await expect(row).toContainText("pending");
+  await expect(page.getByTestId("insert-key")).toHaveValue("");
+  const card = page.locator('[data-testid="entry"][data-key="card"]');
+  await card.getByTestId("entry-value").click();
+  await card.getByTestId("entry-editor-value").fill("mine, later");
+  await page.keyboard.press("Enter");
+  await expect(page.getByTestId("queued")).toHaveCount(2);
+
+  // Somebody else is faster.
+  await page.close();
+  await server.restart();
+  await fetch(server.url("/v1/stores/kept/entries/card"), { method: "PUT", body: '"theirs"' });
+  const back = await openTab(context, server.origin, "kept");
+  await expect(back.getByTestId("queued")).toHaveCount(1);
+  await expect(back.getByTestId("queued")).toContainText("conflict");
+  await expect(back.locator('[data-testid="entry"][data-key="card"]')).toContainText("theirs");
+  await expect(back.locator('[data-testid="entry"][data-key="note"]')).not.toContainText("pending");
+  await back.getByTestId("queued-dismiss").click();
+  await expect(back.getByTestId("outbox")).toBeHidden();
+});

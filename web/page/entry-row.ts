@@ -1,14 +1,15 @@
 // One entry on the board: its value can be edited in place, and a failure is told where it was caused.
 
 import type { ReadonlyEntry, ReadonlyJson } from "../client.ts";
+import { hasSucceeded } from "./operation-log.ts";
 import type { Ending } from "./operation-log.ts";
 import { cloneTemplate, find, formatNumber } from "./page-element.ts";
 import { readValue, shorten, writeValue } from "./value-text.ts";
 
 /** What a row asks for. */
 export interface RowEvents {
-  /** Sets the value, if the entry is still as it was at `seq` (`null`: removed). */
-  edit(key: string, value: ReadonlyJson, seq: number | null): Promise<Ending>;
+  /** Sets the value, if the entry is still as it was at `seq` (`null`: removed; undefined: in any case). */
+  edit(key: string, value: ReadonlyJson, seq: number | null | undefined): Promise<Ending>;
   remove(key: string): Promise<Ending>;
   /** The person has left the editor. */
   closed(): void;
@@ -82,7 +83,7 @@ export class EntryRow {
   }
 
   #paint(): void {
-    const { key, value, seq } = this.#entry;
+    const { key, value, seq, pending } = this.#entry;
     const text = writeValue(value);
     const shown = shorten(text);
     this.#value.textContent = shown;
@@ -90,22 +91,29 @@ export class EntryRow {
     this.#value.title = shown;
     this.#value.setAttribute("aria-label", `Edit ${key}: ${shown}`);
     this.#seq.value = String(seq);
-    this.#seq.textContent = formatNumber(seq);
-    this.#seq.title = `last written at seq ${formatNumber(seq)}`;
+    this.#seq.textContent = pending ? "pending" : formatNumber(seq);
+    this.#seq.title = pending ? "not acknowledged yet" : `last written at seq ${formatNumber(seq)}`;
+    this.element.dataset.pending = String(pending ?? false);
+  }
+
+  /** What a person sees who edits now; the seq that a pending update will have is not known. */
+  get #seqShown(): number | null | undefined {
+    if (this.#isRemoved) return null;
+    return this.#entry.pending ? undefined : this.#entry.seq;
   }
 
   #openEditor(): void {
     const editor = cloneTemplate("editor-template", HTMLFormElement);
     const field = find("entry-editor-value", HTMLTextAreaElement, editor);
     const { key } = this.#entry;
-    let basedOn: number | null = this.#entry.seq;
+    let basedOn = this.#seqShown;
     field.value = writeValue(this.#entry.value);
     field.setAttribute("aria-label", `Value of ${key}`);
 
     const save = async (): Promise<void> => {
       const ending = await this.#tellFailure(this.#events.edit(key, readValue(field.value), basedOn));
       // Whoever has seen what has changed meanwhile and saves once more, means it.
-      if (ending.result !== "acked") basedOn = this.#isRemoved ? null : this.#entry.seq;
+      if (!hasSucceeded(ending)) basedOn = this.#seqShown;
       else if (this.#editor === editor) this.#closeEditor();
     };
     editor.addEventListener("submit", (event) => {
@@ -144,7 +152,7 @@ export class EntryRow {
     this.element.ariaBusy = "true";
     const ending = await ended;
     this.element.ariaBusy = null;
-    this.#setNote(ending.result === "acked" ? "" : ending.words);
+    this.#setNote(hasSucceeded(ending) ? "" : ending.words);
     return ending;
   }
 

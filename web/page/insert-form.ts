@@ -1,6 +1,8 @@
-// The form that inserts an entry, and the choice of who must acknowledge, which goes for the whole page.
+// The form that inserts an entry, and the choices that go for the whole page: who must acknowledge, and whether updates
+// are kept until they can be sent.
 
-import type { Ack, ReadonlyJson } from "../client.ts";
+import type { Ack, ReadonlyJson, ReplicaUpdateOptions } from "../client.ts";
+import { hasSucceeded } from "./operation-log.ts";
 import type { Ending } from "./operation-log.ts";
 import { find, select } from "./page-element.ts";
 import { readValue } from "./value-text.ts";
@@ -11,6 +13,7 @@ export class InsertForm {
   readonly #value = find("insert-value", HTMLInputElement);
   readonly #ack = find("ack", HTMLSelectElement);
   readonly #ackCount = find("ack-count", HTMLInputElement);
+  readonly #queue = find("queue", HTMLInputElement);
 
   constructor() {
     this.#ack.addEventListener("change", () => this.#showAckCount());
@@ -18,7 +21,12 @@ export class InsertForm {
     this.#showAckCount();
   }
 
-  get ack(): Ack {
+  get options(): ReplicaUpdateOptions {
+    const isKept = this.#queue.checked;
+    return { ack: this.#chosenAck, optimistic: isKept, queue: isKept };
+  }
+
+  get #chosenAck(): Ack {
     const { value } = this.#ack;
     if (value === "primary") return "primary";
     return value === "number" ? this.#ackCount.valueAsNumber : "all";
@@ -31,9 +39,9 @@ export class InsertForm {
       const text = this.#value.value;
       this.#key.focus();
       this.#key.select();
-      const { result } = await insert(key, readValue(text));
+      const ending = await insert(key, readValue(text));
       // What did not succeed, or has been overwritten for the next insert already, stays.
-      if (result !== "acked" || this.#key.value !== key || this.#value.value !== text) return;
+      if (!hasSucceeded(ending) || this.#key.value !== key || this.#value.value !== text) return;
       this.#key.value = "";
       this.#value.value = "";
     };

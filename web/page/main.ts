@@ -1,11 +1,13 @@
 // The board: a page on which a person writes to a store, watches it change, and sees where this replica stands.
 
 import { connectPrimary, openReplica } from "../client.ts";
-import type { Replica } from "../client.ts";
+import type { Acknowledged, Replica } from "../client.ts";
 import { EntryList } from "./entry-list.ts";
 import { InsertForm } from "./insert-form.ts";
 import { keepForOffline } from "./offline.ts";
 import { OperationLog } from "./operation-log.ts";
+import type { Ending, Verb } from "./operation-log.ts";
+import { OutboxList } from "./outbox-list.ts";
 import { find } from "./page-element.ts";
 import { StatusStrip } from "./status-strip.ts";
 
@@ -43,14 +45,30 @@ async function main(): Promise<void> {
   window.headwater = { replica, openReplica, connectPrimary };
 
   strip.follow(replica);
+  const follow = (verb: Verb, key: string, operation: Promise<Acknowledged>): Promise<Ending> => {
+    const ending = log.follow(verb, key, operation);
+    return form.options.queue ? Promise.race([ending, untilKept(replica, key)]) : ending;
+  };
   void new EntryList(replica, {
     edit: (key, value, seq) => {
-      const checks = [{ key, seq }];
-      return log.follow("edit", key, replica.batch([{ insert: { key, value } }], { ack: form.ack, checks }));
+      const checks = seq === undefined ? [] : [{ key, seq }];
+      return follow("edit", key, replica.batch([{ insert: { key, value } }], { ...form.options, checks }));
     },
-    remove: (key) => log.follow("remove", key, replica.remove(key, { ack: form.ack })),
+    remove: (key) => follow("remove", key, replica.remove(key, form.options)),
   });
-  form.open((key, value) => log.follow("insert", key, replica.insert(key, value, { ack: form.ack })));
+  void new OutboxList(replica);
+  form.open((key, value) => follow("insert", key, replica.insert(key, value, form.options)));
+}
+
+/** Resolves when an update of this key has come into the outbox. */
+function untilKept(replica: Replica, key: string): Promise<Ending> {
+  return new Promise((resolve) => {
+    const unsubscribe = replica.subscribePending(({ update: { operations } }) => {
+      if (!operations.some((one) => ("insert" in one ? one.insert.key : one.remove.key) === key)) return;
+      unsubscribe();
+      resolve({ result: "kept", words: "kept in this browser" });
+    });
+  });
 }
 
 void main();

@@ -8,9 +8,12 @@ export type Verb = "insert" | "edit" | "remove";
 
 /** How an operation ended: with what words, and whether it was acknowledged, failed, or nobody knows. */
 export interface Ending {
-  result: "acked" | "failed" | "unknown";
+  /** `kept`: it has not ended, but is in this browser's outbox, so that the person can go on. */
+  result: "acked" | "kept" | "failed" | "unknown";
   words: string;
 }
+
+export const hasSucceeded = ({ result }: Ending): boolean => result === "acked" || result === "kept";
 
 const LINES_MAX = 200;
 
@@ -69,7 +72,7 @@ function witnesses(replicas: number): string {
   return replicas === 1 ? "the primary and 1 replica" : `the primary and ${formatNumber(replicas)} replicas`;
 }
 
-function failureWords({ code, applied, seq, replicas, expected, check, detail }: OperationFailedError): string {
+export function failureWords({ code, applied, seq, replicas, expected, check, detail }: OperationFailedError): string {
   const because = reason(check, detail);
   if (applied === undefined) return `failed: ${code}${because}; not known whether it was applied`;
   if (!applied) return `failed: ${code}${because}; not applied`;

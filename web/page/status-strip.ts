@@ -6,7 +6,7 @@ import { find, formatNumber, showNumber } from "./page-element.ts";
 
 /** What each state means for the person who looks at it. */
 const MEANINGS: Record<ReplicaStatus["state"], string> = {
-  offline: "No connection. You see what this browser has; what you write now will fail.",
+  offline: "No connection. You see what this browser has; what you write now fails, unless it is kept here.",
   joining: "Connected, and asking the primary to be let in.",
   "catching-up": "Fetching what has changed meanwhile.",
   following: "Every change arrives as it is made.",
