@@ -3,11 +3,13 @@
 
 import { deleteDB, openDB } from "idb";
 import type { DBSchema, IDBPDatabase, IDBPTransaction, StoreNames } from "idb";
-import { withDeadline } from "../deadline.ts";
+import { DeadlineError, withDeadline } from "../deadline.ts";
 import { LostError } from "./replica-persistence.ts";
 
 /** What takes longer than this is ended: another process, stopped in the middle of a transaction, may stand before it. */
 const PATIENCE_MS = 10_000;
+
+const WHAT = "the local database";
 
 export interface DatabaseSettings<Schema extends DBSchema> {
   name: string;
@@ -60,7 +62,7 @@ export class Database<Schema extends DBSchema> {
   /** Deletes the database; the next transaction begins a fresh one. */
   destroy(): Promise<void> {
     this.#disconnect();
-    return withDeadline(deleteDB(this.#settings.name), PATIENCE_MS, "the local database");
+    return withDeadline(deleteDB(this.#settings.name), PATIENCE_MS, WHAT);
   }
 
   /** A dead connection is noticed by the first error, so that one does not count. */
@@ -68,7 +70,7 @@ export class Database<Schema extends DBSchema> {
     try {
       return await transact();
     } catch (error) {
-      if (error instanceof LostError) throw error;
+      if (error instanceof LostError || error instanceof DeadlineError) throw error;
       this.#disconnect();
       return transact();
     }
@@ -83,14 +85,18 @@ export class Database<Schema extends DBSchema> {
     const tx = connection.transaction(names, mode, { durability: this.#settings.durability });
     const { done } = tx;
     done.catch(() => {}); // Whatever it is, `body` or the last line throws it.
-    const timer = setTimeout(() => abort(tx), PATIENCE_MS);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      abort(tx);
+    }, PATIENCE_MS);
     try {
       const value = await body(tx);
       await done;
       return value;
     } catch (error) {
       abort(tx);
-      throw error;
+      throw isLate ? new DeadlineError(WHAT, PATIENCE_MS) : error;
     } finally {
       clearTimeout(timer);
     }
@@ -108,7 +114,7 @@ export class Database<Schema extends DBSchema> {
       terminated: () => interrupt("the browser has closed the local database"),
     });
     try {
-      this.#connection = await withDeadline(opening, PATIENCE_MS, "the local database");
+      this.#connection = await withDeadline(opening, PATIENCE_MS, WHAT);
     } catch (error) {
       opening.then((late) => late.close()).catch(() => {});
       throw error;

@@ -71,12 +71,13 @@ export class Ownership {
   async persist(steps: StepLines[], secondaryId: string): Promise<void> {
     const store = this.#store;
     if (!store) throw new Error("the local copy is kept by another replica");
+    const begunAt = performance.now();
     try {
       await store.persist(steps, secondaryId);
       this.#refusedSince = undefined;
       this.#failures = 0;
     } catch (error) {
-      if (store === this.#store) this.#refused(error);
+      if (store === this.#store) this.#refused(error, begunAt);
       throw error;
     }
   }
@@ -87,8 +88,8 @@ export class Ownership {
     await this.#leave();
   }
 
-  #refused(error: unknown): void {
-    this.#refusedSince ??= performance.now();
+  #refused(error: unknown, begunAt: number): void {
+    this.#refusedSince ??= begunAt;
     if (error instanceof LostError) return this.#lose?.(error.message);
     if (performance.now() - this.#refusedSince < REFUSALS_MS) return;
     this.#failures += 1;

@@ -18,6 +18,7 @@ import type { Snapshot, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
 import type { FromPage, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
+import { withDeadline } from "../deadline.ts";
 import { randomId } from "../random-id.ts";
 import { DurableOutbox } from "./durable-outbox.ts";
 import { IdbOutbox, outboxName } from "./idb-outbox.ts";
@@ -28,6 +29,8 @@ import { VisibleState } from "./visible-state.ts";
 
 /** A page that opens an empty replica waits so long for the first state before it is shown the emptiness. */
 const FIRST_STATE_PATIENCE_MS = 2000;
+/** Storage that has not been read within this is not waited for. */
+const LOAD_PATIENCE_MS = 5000;
 /** While the replica lags, its pages hear by how much this often. */
 const LAG_REPORT_MS = 500;
 
@@ -97,7 +100,14 @@ export class ReplicaHost {
 
   /** Reads local state and connects. */
   async start(): Promise<void> {
-    await Promise.all([this.#outbox.start(), this.#ownership?.start()]);
+    const read = Promise.all([this.#outbox.start(), this.#ownership?.start()]);
+    try {
+      await withDeadline(read, LOAD_PATIENCE_MS, "local storage");
+    } catch (error) {
+      // It keeps nobody from the primary; what it has is taken in when it comes.
+      if (!this.#machine) this.#storageError = String(error);
+      void read.then(() => this.#publish({ type: "outbox", queued: this.#outbox.queued }));
+    }
     if (!this.#machine && !this.#isEnded) this.#begin("memory");
   }
 
