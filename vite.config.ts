@@ -27,7 +27,7 @@ export default defineConfig({
   // The replica's worker is a module, as the browsers it needs all understand.
   worker: { format: "es" },
   // Only worker files import these; found late, they would make the dev server reload a page that holds a replica.
-  optimizeDeps: { include: ["comlink", "idb"] },
+  optimizeDeps: { include: ["idb"] },
 });
 
 /** Writes into the service worker which files the page consists of, and a name for exactly these contents. */

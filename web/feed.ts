@@ -1,6 +1,6 @@
-// What a page and its replica's worker say to each other. Control calls go over comlink; everything else goes over one
-// port per page, the feed, as lists of items in the order in which they take effect. State travels as the JSON text in
-// which it came, because text crosses threads several times faster than objects.
+// What a page and its replica's worker say to each other: over one port per page, the feed, as lists of items in the
+// order in which they take effect. State travels as the JSON text in which it came, because text crosses threads several
+// times faster than objects.
 
 import type { SecondaryStatus, Settled } from "../src/effects.ts";
 import type { Change, Entry, JsonValue } from "../src/kv.ts";
@@ -18,12 +18,14 @@ export interface ReplicaSettings {
   prefixes?: string[];
 }
 
-/** The one call that a page makes to the worker. */
-export interface Control {
-  /** Attaches a page. Its feed begins with the whole state as soon as there is one to show. */
-  open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened>;
+/** What a page says to the worker itself: it comes with its feed, which begins with the whole state when there is one. */
+export interface Open {
+  settings: ReplicaSettings;
+  clientId: string;
+  feed: MessagePort;
 }
 
+/** The worker's answer. */
 export interface Opened {
   /** A Web Lock that the worker holds as long as it lives; null where there are none. */
   aliveLock: string | null;
@@ -41,8 +43,8 @@ export interface QueuedUpdate {
 }
 
 /**
- * One message from the page. None of them is a call, because browsers throw a page out of their back-forward cache as
- * soon as an answer comes from a SharedWorker.
+ * One message from the page. What has an answer gets it as an item of the feed, and a farewell gets none: browsers throw a
+ * page out of their back-forward cache as soon as it is written to.
  */
 export type FromPage =
   /** What was asked for in one turn. */

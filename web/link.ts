@@ -1,9 +1,7 @@
-// A page's connection to the worker of its replica: comlink for the few calls, a port of its own for everything else.
+// A page's connection to the worker of its replica: one message that opens it, and a port of its own for everything else.
 
-import { transfer, wrap } from "comlink";
-import type { Remote } from "comlink";
-import { withDeadline } from "./deadline.ts";
-import type { Control, FromPage, ReplicaSettings, ToPage } from "./feed.ts";
+import { DeadlineError } from "./deadline.ts";
+import type { FromPage, Open, Opened, ReplicaSettings, ToPage } from "./feed.ts";
 
 /** Makes the replica's worker, for apps whose bundler needs to see it in their own code. */
 export type WorkerFactory = (name: string) => SharedWorker | Worker;
@@ -25,7 +23,6 @@ const MISSED_BEATS_MAX = 3;
 
 export class Link {
   readonly #worker: SharedWorker | Worker;
-  readonly #control: Remote<Control>;
   readonly #feed: MessagePort;
   readonly #ended = new AbortController();
   readonly #events: LinkEvents;
@@ -43,7 +40,6 @@ export class Link {
   ) {
     this.#events = events;
     this.#worker = makeWorker(workerName(settings, generation));
-    this.#control = wrap<Control>("port" in this.#worker ? this.#worker.port : this.#worker);
     const { port1, port2 } = new MessageChannel();
     this.#feed = port1;
     port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => {
@@ -51,11 +47,17 @@ export class Link {
       events.received(data);
     };
     this.#worker.onerror = () => this.#lose(new Error("the replica's worker could not be started"), false);
-    const opened = this.#control.open(settings, clientId, transfer(port2, [port2]));
-    withDeadline(opened, OPEN_PATIENCE_MS, "the replica's worker").then(
-      ({ aliveLock }) => this.#watchLife(aliveLock),
-      (reason: Error) => this.#lose(reason, true),
+    const door = "port" in this.#worker ? this.#worker.port : this.#worker;
+    const timer = setTimeout(
+      () => this.#lose(new DeadlineError("the replica's worker", OPEN_PATIENCE_MS), true),
+      OPEN_PATIENCE_MS,
     );
+    this.#ended.signal.addEventListener("abort", () => clearTimeout(timer));
+    door.onmessage = ({ data }: MessageEvent<Opened>) => {
+      clearTimeout(timer);
+      this.#watchLife(data.aliveLock);
+    };
+    door.postMessage({ settings, clientId, feed: port2 } satisfies Open, [port2]);
   }
 
   send(message: FromPage): void {

@@ -1,8 +1,7 @@
 // The worker's entry, for a SharedWorker (one for all pages of an origin and store) and for a dedicated Worker alike.
 // It hosts one replica for as long as a page uses it.
 
-import { expose } from "comlink";
-import type { Control, Opened, ReplicaSettings } from "../feed.ts";
+import type { Open, Opened, ReplicaSettings } from "../feed.ts";
 import { randomId } from "../random-id.ts";
 import { ReplicaHost } from "./replica-host.ts";
 
@@ -14,14 +13,13 @@ let host: ReplicaHost | undefined;
 let stopping: Promise<void> = Promise.resolve();
 let lingerTimer: ReturnType<typeof setTimeout> | undefined;
 
-const control: Control = {
-  async open(settings: ReplicaSettings, clientId: string, feed: MessagePort): Promise<Opened> {
-    clearTimeout(lingerTimer);
-    host ??= startHost(settings);
-    host.attach(clientId, feed);
-    return { aliveLock: await aliveLock };
-  },
-};
+/** A page has come. Its feed keeps what it says until the host listens. */
+async function welcome({ settings, clientId, feed }: Open, answer: (opened: Opened) => void): Promise<void> {
+  clearTimeout(lingerTimer);
+  host ??= startHost(settings);
+  host.attach(clientId, feed);
+  answer({ aliveLock: await aliveLock });
+}
 
 function startHost(settings: ReplicaSettings): ReplicaHost {
   const fresh = new ReplicaHost(settings, () => {
@@ -54,7 +52,9 @@ function holdAliveLock(): Promise<string | null> {
 
 addEventListener("online", () => host?.hurry());
 if ("onconnect" in globalThis) {
-  (globalThis as unknown as SharedWorkerGlobalScope).onconnect = ({ ports }) => expose(control, ports[0]);
+  (globalThis as unknown as SharedWorkerGlobalScope).onconnect = ({ ports: [port] }) => {
+    port!.onmessage = ({ data }: MessageEvent<Open>) => void welcome(data, (opened) => port!.postMessage(opened));
+  };
 } else {
-  expose(control);
+  onmessage = ({ data }: MessageEvent<Open>) => void welcome(data, (opened) => postMessage(opened));
 }
