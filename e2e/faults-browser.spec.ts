@@ -61,6 +61,15 @@ async function waitForMode(page: Page, isDurable: boolean, limitMs: number): Pro
   );
 }
 
+/** Runs in the page: whether the document is the old one, or else why it could not be kept. */
+async function howItCameBack(): Promise<string> {
+  const { dataset } = document.documentElement;
+  // The event may be still to come.
+  if (dataset.shown === undefined) await new Promise((resolve) => setTimeout(resolve, 500));
+  const [navigation] = performance.getEntriesByType("navigation");
+  return dataset.shown ?? JSON.stringify((navigation as { notRestoredReasons?: unknown }).notRestoredReasons);
+}
+
 test("the tab that hosts the SharedWorker crashes, and the other tabs get a new one", async ({
   browser,
   context,
@@ -152,16 +161,19 @@ test("a frozen page that holds the lock is superseded, and is right when it thaw
   own,
   witness,
 }) => {
-  const near = await openNear(witness, context);
+  const near = await witness.open(context);
   const holder = await witness.open(own.context, { worker: "dedicated" });
   await waitForMode(holder, true, TAKEN_OVER_MS);
   const other = await witness.open(own.context, { worker: "dedicated" });
   await waitForMode(other, false, TAKEN_OVER_MS);
   await other.bringToFront();
-  await witness.keepWriting(other, "other");
 
+  // Nothing is on its way to the disk: a page that is frozen within a transaction keeps it for as long as it is.
+  await witness.recovered(RESUMED_MS);
   witness.suspend(holder);
   await own.setFrozen(holder, true);
+  await witness.keepWriting(near, "near");
+  await witness.keepWriting(other, "other");
   await waitForMode(other, true, SUPERSEDED_MS);
   await witness.progress(other);
   await own.setFrozen(holder, false);
@@ -220,6 +232,8 @@ test("a stopped process that holds the lock is superseded, and is right when it 
   await end(witness, [near, other], RESUMED_MS);
 });
 
+// Chromium starts the next SharedWorker in the process that is stopped, so that one hangs as well; and a page with operations
+// on their way tries the next one every 5 s, without saying that it does not follow.
 test.fixme("a SharedWorker that hangs is replaced, and no operation hangs with it", async ({
   context,
   own,
@@ -250,21 +264,23 @@ test("a page that is put away for going back delays nobody, and comes back witho
   own,
   witness,
 }) => {
-  const near = await openNear(witness, context);
+  const near = await witness.open(context);
   const page = await witness.open(own.context);
-  await waitForInSync(page);
+  await Promise.all([near, page].map(waitForInSync));
+  // A service worker that takes a page over, and a message that is on its way to it, keep it from being put away.
+  await page.waitForFunction(() => navigator.serviceWorker.controller?.state === "activated", null, POLLING);
   await page.evaluate(() => {
-    addEventListener("pageshow", ({ persisted }) =>
-      document.documentElement.setAttribute("data-restored", `${persisted}`),
-    );
+    const { dataset } = document.documentElement;
+    addEventListener("pageshow", ({ persisted }) => (dataset.shown = persisted ? "restored" : "loaded"));
   });
   witness.suspend(page);
   await page.goto(`${new URL(page.url()).origin}/healthz`);
+  await witness.keepWriting(near, "near");
   await expect.poll(() => witness.inSyncAtPrimary(), { timeout: RESUMED_MS }).toHaveLength(1);
   await witness.progress(near, 50);
   // A page that comes back is not loaded.
   await page.goBack({ waitUntil: "commit" });
-  await page.waitForFunction(() => document.documentElement.getAttribute("data-restored") === "true", null, POLLING);
+  expect(await page.evaluate(howItCameBack)).toBe("restored");
   witness.resume(page);
   await witness.keepWriting(page, "page");
   await end(witness, [near, page], RESUMED_MS);
