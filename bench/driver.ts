@@ -1,0 +1,44 @@
+// The process in which one system's client runs, apart from all others. It does what its parent asks, one thing at a
+// time, and ends with it.
+
+import { join } from "node:path";
+import type { Adapter, Connect, Figure } from "./system.ts";
+import { NODE_WORKLOADS } from "./workloads/index.ts";
+
+/** What the parent asks. */
+export type Order =
+  | { type: "open"; folder: string; variant: string | undefined; origin: string }
+  | { type: "run"; workload: string; cell: string; store: string; isQuick: boolean }
+  | { type: "sockets"; store: string; count: number };
+
+export type Report = { figures: Figure[] } | { error: string };
+
+let adapter: Adapter | undefined;
+
+async function obey(order: Order): Promise<Figure[]> {
+  switch (order.type) {
+    case "open": {
+      const client = (await import(join(import.meta.dirname, "systems", order.folder, "client.ts"))) as {
+        connect: Connect;
+      };
+      adapter = client.connect(order.origin, order.variant);
+      return [];
+    }
+    case "run":
+      return NODE_WORKLOADS[order.workload]!.run(adapter!, order.cell, order.store, order.isQuick);
+    case "sockets":
+      await adapter!.openSockets!(order.store, order.count, () => {});
+      return [];
+  }
+}
+
+process.on("message", (order: Order) => {
+  obey(order).then(
+    (figures) => process.send!({ figures } satisfies Report),
+    (error: unknown) =>
+      process.send!({
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      } satisfies Report),
+  );
+});
+process.on("disconnect", () => process.exit());

@@ -1,0 +1,2 @@
+// What a page loads that only opens a replica.
+export { openReplica } from "../../../web/client.ts";
