@@ -21,7 +21,7 @@ const HUNG_MS = 20_000;
 /** A page that comes back catches up over a new connection, or a new attachment to its worker. */
 const RESUMED_MS = 10_000;
 /** The primary waits for nobody longer than `lagLimitMs`, and answers within its deadline; the rest is this machine. */
-const ANSWER_MS = 1500;
+const ANSWER_MS = 2500;
 
 async function crash(page: Page): Promise<void> {
   const crashed = page.waitForEvent("crash");
