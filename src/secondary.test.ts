@@ -281,6 +281,42 @@ describe("V. visibility", () => {
   });
 });
 
+describe("C. catch-up", () => {
+  const cut = (rig: Rig): Rig => rig.feed({ type: "disconnect" }, { type: "connect" });
+
+  test("C4 a bootstrap that was cut off goes on where it ended, and replaces everything at its end", () => {
+    const rig = following()
+      .feed({ type: "disconnect" }, { type: "connect" })
+      .receive(joined(9, true, "e2"));
+    rig.receive(snapshot(0, 3, [{ key: "b", value: 3, seq: 3 }], 9));
+    rig.sent();
+    expect(cut(rig).sent()).toMatchObject([{ type: "join", epoch: "e2", since: 3 }]);
+    rig.receive(joined(9, false, "e2"), snapshot(3, 7, [{ key: "c", value: 7, seq: 7 }], 9));
+    expect(rig.sent()).toEqual([{ type: "part-ack", seq: 7 }]);
+    expect(rig.status).toMatchObject({ state: "catching-up", epoch: "e1", seq: 5 });
+    cut(rig).receive(joined(9, false, "e2"), snapshot(7, 9, [], 9));
+    expect(rig.take("apply")).toMatchObject([
+      { step: { epoch: "e2", prev: 0, seq: 9, reset: true, parts: [{ seq: 3 }, { seq: 7 }, { seq: 9 }] } },
+    ]);
+  });
+
+  test("C4 a catch-up goes on, too, and nothing of a disk is acked that stands before it", () => {
+    const rig = following()
+      .receive(snapshot(5, 6))
+      .receive(snapshot(6, 8, [], 10));
+    cut(rig);
+    expect(rig.sent()).toContainEqual(expect.objectContaining({ type: "join", epoch: "e1", since: 8 }));
+    rig.receive(joined(10), snapshot(8, 10, [], 10));
+    expect(rig.take("apply")).toMatchObject([{ step: { seq: 6 } }, { step: { prev: 6, seq: 10, reset: false } }]);
+  });
+
+  test("C4 what the primary cannot continue is given up", () => {
+    const rig = following().receive(snapshot(5, 7, [{ key: "lost", value: 1, seq: 7 }], 9));
+    cut(rig).receive(joined(4, true, "e3"), snapshot(0, 4));
+    expect(rig.take("apply")).toMatchObject([{ step: { epoch: "e3", prev: 0, seq: 4, parts: [{ seq: 4 }] } }]);
+  });
+});
+
 describe("M. membership", () => {
   test("M1 Join names the history and the seq that are visible", () => {
     const rig = new Rig(["a/"]).feed({ type: "start", mode: "durable", epoch: "e1", seq: 5 }, { type: "connect" });

@@ -29,15 +29,16 @@ interface Membership {
   epoch: string;
   /** The primary's head when it answered; the visible state is behind until it has come so far. */
   head: number;
-  /** A bootstrap was announced and has not been applied yet. */
-  isBootstrapping: boolean;
   inSync: boolean;
   /** The cursor for which a gap has been reported already. */
   askedFrom?: number;
 }
 
-/** Parts of a step that is not whole yet. */
+/** Parts of a step that is not whole yet. They outlast their connection: the next one goes on where they end. */
 interface Aside {
+  epoch: string;
+  /** It is a bootstrap, and will replace everything. */
+  isReset: boolean;
   seq: number;
   /** The step is whole when the chain has come so far. */
   until: number;
@@ -116,8 +117,7 @@ export class Secondary {
     if (this.#isPaused) return "paused";
     if (!this.#isConnected) return "offline";
     if (!this.#membership) return "joining";
-    const { isBootstrapping, head } = this.#membership;
-    return isBootstrapping || this.#aside || this.#seq < head ? "catching-up" : "following";
+    return this.#aside || this.#seq < this.#membership.head ? "catching-up" : "following";
   }
 
   #take(input: SecondaryInput, now: number): void {
@@ -165,23 +165,19 @@ export class Secondary {
     this.#joinSentAt = now;
     const secondaryId = this.#secondaryId;
     const prefixes = this.#prefixes;
-    const join: Join = {
-      type: "join",
-      version: PROTOCOL_VERSION,
-      secondaryId,
-      mode: this.#mode,
-      epoch: this.#epoch,
-      since: this.#seq,
-    };
+    const { epoch, seq: since } = this.#cursor;
+    const join: Join = { type: "join", version: PROTOCOL_VERSION, secondaryId, mode: this.#mode, epoch, since };
     this.#emit({ type: "send", message: prefixes ? { ...join, prefixes } : join });
   }
 
   #joined({ epoch, head, reset }: JoinedSecondary, now: number): void {
     if (this.#joinSentAt === undefined) return; // It answers a Join from before a pause, or has come twice.
-    if (!reset && epoch !== this.#epoch) return this.#reconnect("the primary continues a history that is not ours");
+    if (!reset && epoch !== this.#cursor.epoch) {
+      return this.#reconnect("the primary continues a history that is not ours");
+    }
     this.#joinSentAt = undefined;
-    this.#aside = undefined;
-    this.#membership = { epoch, head, isBootstrapping: reset, inSync: false };
+    if (reset) this.#aside = { epoch, isReset: true, seq: 0, until: 0, parts: [] };
+    this.#membership = { epoch, head, inSync: false };
     this.#movedAt = now;
     this.#head = head;
     if (this.#retryAt === undefined) this.#lastError = null;
@@ -205,8 +201,13 @@ export class Secondary {
 
   #endMembership(): void {
     this.#membership = undefined;
-    this.#aside = undefined;
     this.#joinSentAt = undefined;
+    if (this.#aside?.parts.length === 0) this.#aside = undefined; // Only announced.
+  }
+
+  /** Where the chain stands: with what is aside or, without that, with what is visible. */
+  get #cursor(): { epoch: string | null; seq: number } {
+    return this.#aside ?? { epoch: this.#epoch, seq: this.#seq };
   }
 
   #changeMode(mode: "durable" | "memory"): void {
@@ -243,24 +244,23 @@ export class Secondary {
 
   #follow(membership: Membership, snapshot: Snapshot, now: number): void {
     this.#head = Math.max(this.#head, snapshot.seq);
-    const isFirstOfBootstrap = membership.isBootstrapping && !this.#aside;
-    const cursor = this.#aside?.seq ?? (isFirstOfBootstrap ? 0 : this.#seq);
+    const isFirstOfBootstrap = this.#aside?.parts.length === 0;
+    const cursor = this.#cursor.seq;
     if (snapshot.prev > cursor) return this.#askFrom(membership, cursor); // D2
     if (snapshot.seq <= cursor && !isFirstOfBootstrap) return this.#ackAgain(); // D1
     this.#movedAt = now;
-    this.#aside ??= { seq: 0, until: 0, parts: [] };
+    this.#aside ??= { epoch: membership.epoch, isReset: false, seq: 0, until: 0, parts: [] };
     this.#aside.seq = snapshot.seq;
     this.#aside.parts.push(snapshot);
     this.#aside.until = Math.max(this.#aside.until, snapshot.until);
     if (snapshot.seq < this.#aside.until) return this.#ackAgain();
-    this.#apply(membership, this.#aside, now);
+    this.#apply(this.#aside, now);
   }
 
   /** V1: all parts take effect at once. */
-  #apply(membership: Membership, { seq, parts }: Aside, now: number): void {
-    const step: Step = { epoch: membership.epoch, prev: parts[0]!.prev, seq, reset: membership.isBootstrapping, parts };
+  #apply({ epoch, isReset, seq, parts }: Aside, now: number): void {
+    const step: Step = { epoch, prev: parts[0]!.prev, seq, reset: isReset, parts };
     this.#aside = undefined;
-    membership.isBootstrapping = false;
     this.#epoch = step.epoch;
     this.#seq = seq;
     this.#emit({ type: "apply", step });
@@ -283,7 +283,7 @@ export class Secondary {
 
   /** R2: what lies outside the prefixes is not sent and does not move the seq; the end of a step at head does. */
   #refresh(): void {
-    if (!this.#membership || this.#membership.isBootstrapping || this.#aside) return;
+    if (!this.#membership || this.#aside) return;
     this.#emit({ type: "send", message: { type: "resend", since: this.#seq } });
   }
 
@@ -313,7 +313,7 @@ export class Secondary {
   get #isWaitingForSteps(): boolean {
     if (!this.#membership || this.#persisting || this.#unpersisted.length > 0) return false;
     const head = this.#prefixes ? this.#membership.head : this.#head;
-    return this.#membership.isBootstrapping || this.#aside !== undefined || this.#seq < head;
+    return this.#aside !== undefined || this.#seq < head;
   }
 
   /** D8: pings may be answered by a connection of which the primary has lost everything else. */
@@ -341,7 +341,7 @@ export class Secondary {
     this.#persistedSeq = last.seq;
     this.#lastError = null;
     // D3; an ack for another history would be taken for one of this.
-    const isOfThisHistory = this.#membership?.epoch === last.epoch && !this.#membership.isBootstrapping;
+    const isOfThisHistory = this.#membership?.epoch === last.epoch && !this.#aside?.isReset;
     if (isOfThisHistory) this.#ack(last.seq);
     this.#persist(now);
   }
