@@ -36,7 +36,8 @@ export interface PendingUpdate {
 /**
  * What has happened to an update of the outbox. `queued`: it is on this browser's disk. `acked`: it is done. `failed`: it
  * was refused; it stays in `pending()` unless it took effect all the same (`error.applied`) or never got in. `dismissed`:
- * it was taken out. `unknown`: it has left the outbox while this page was away, and its end was told to others.
+ * it was taken out. `unknown`: it has left the outbox while this page was away, and its end was told to others; or nobody
+ * has said that it is in the outbox for too long.
  */
 export type PendingEvent =
   | { readonly type: "queued" | "dismissed" | "unknown"; readonly update: PendingUpdate }
@@ -68,6 +69,7 @@ export class PendingUpdates {
   readonly #idlers: (() => void)[] = [];
   #nextId = FIRST_ID;
   #fresh: QueuedUpdate[] = [];
+  #isClosed = false;
 
   constructor(clientId: string, events: PendingUpdatesEvents) {
     this.#clientId = clientId;
@@ -82,7 +84,8 @@ export class PendingUpdates {
   }
 
   list(): PendingUpdate[] {
-    return [...this.#items.values()].map(toPending);
+    const items = [...this.#items.values()];
+    return [...items.filter(({ isKept }) => isKept), ...items.filter(({ isKept }) => !isKept)].map(toPending);
   }
 
   /** Resolves when the update is acked, however long that takes; rejects when it has failed. */
@@ -103,7 +106,7 @@ export class PendingUpdates {
   /** Whether it is out of the outbox: false if it is on its way, so that nobody can stop it. */
   dismiss(id: string): Promise<boolean> {
     const item = this.#items.get(id);
-    if (!item?.isKept) return Promise.resolve(false);
+    if (!item?.isKept || this.#isClosed) return Promise.resolve(false);
     const { clientId, id: number } = item.queued.update;
     return new Promise((resolve) => {
       this.#dismissing.set(id, [...(this.#dismissing.get(id) ?? []), resolve]);
@@ -126,6 +129,8 @@ export class PendingUpdates {
   /** Another worker: what the one before may not have kept is given to it again, and so is what was asked of it. */
   askAgain(): void {
     this.#fresh = [...this.#items.values()].filter(({ isKept }) => !isKept).map(({ queued }) => queued);
+    // The one before may have kept it, and sent it.
+    for (const { update } of this.#fresh) update.repeat = true;
     this.#flush();
     for (const id of this.#dismissing.keys()) {
       const { update } = this.#items.get(id)!.queued;
@@ -135,19 +140,24 @@ export class PendingUpdates {
 
   received(item: Extract<ToPage, { type: "outbox" | "queued" | "unqueued" }>): void {
     if (item.type === "outbox") this.#replace(item.queued);
-    else if (item.type === "queued") for (const queued of item.queued) this.#put(queued);
+    else if (item.type === "queued") for (const queued of item.queued) this.#heard(queued);
     else this.#remove(item.name, item.settled);
-    if (this.#isKept()) for (const resolve of this.#idlers.splice(0)) resolve();
-    this.#events.changed();
+    this.#changed();
   }
 
   /** Nobody waits any more; what is in the outbox stays there. */
   close(): void {
+    this.#isClosed = true;
     for (const { waiting } of this.#items.values()) {
       clearTimeout(waiting?.timer);
       waiting?.reject(new OutcomeUnknownError());
     }
     for (const id of this.#dismissing.keys()) this.#endDismissal(id, false);
+  }
+
+  #changed(): void {
+    if (this.#isKept()) for (const resolve of this.#idlers.splice(0)) resolve();
+    this.#events.changed();
   }
 
   #isKept(): boolean {
@@ -160,17 +170,24 @@ export class PendingUpdates {
     if (updates.length > 0) this.#events.send({ type: "queue", updates });
   }
 
+  /** To be told once more of what is there is to be told that it stays. */
+  #heard(queued: QueuedUpdate): void {
+    const id = nameOf(queued.update);
+    if (this.#items.get(id)?.isKept) this.#endDismissal(id, false);
+    this.#put(queued);
+  }
+
   #put(queued: QueuedUpdate): void {
     const id = nameOf(queued.update);
     const old = this.#items.get(id);
     const item: Item = { ...old, queued, isKept: true };
+    // What is kept stands in the order in which it was.
+    if (!old?.isKept) this.#items.delete(id);
     this.#items.set(id, item);
     if (!old?.isKept) {
       clearTimeout(item.waiting?.timer);
       if (!old && queued.isOptimistic && !queued.failure) this.#events.shown(id, queued.update);
       this.#tell({ type: "queued", update: toPending(item) });
-    } else {
-      this.#endDismissal(id, false);
     }
     if (queued.failure && !old?.queued.failure) this.#fail(id, item, new OperationFailedError(queued.failure));
   }
@@ -180,7 +197,7 @@ export class PendingUpdates {
     const item = this.#items.get(id);
     if (!item) return;
     this.#items.delete(id);
-    this.#endDismissal(id, true);
+    this.#endDismissal(id, settled === null);
     const update = toPending(item);
     if (settled?.type === "operation-failed") return this.#fail(id, item, new OperationFailedError(settled));
     this.#events.hidden(id);
@@ -206,6 +223,9 @@ export class PendingUpdates {
       if (isKept && !names.has(id)) this.#remove(queued.update, { ...queued.update, type: "outcome-unknown" });
     }
     for (const queued of all) this.#put(queued);
+    const inOrder = [...names].map((id): [string, Item] => [id, this.#items.get(id)!]);
+    for (const [id] of inOrder) this.#items.delete(id);
+    for (const [id, item] of inOrder) this.#items.set(id, item);
   }
 
   #giveUp(id: string): void {
@@ -213,7 +233,8 @@ export class PendingUpdates {
     this.#items.delete(id);
     this.#events.hidden(id);
     this.#settle(item, (waiting) => waiting.reject(new OutcomeUnknownError()));
-    this.#events.changed();
+    this.#tell({ type: "unknown", update: toPending(item) });
+    this.#changed();
   }
 
   #settle(item: Item, settle: (waiting: NonNullable<Item["waiting"]>) => void): void {
