@@ -1,5 +1,5 @@
-// The browser's own storage, as the replica's store uses it: the contract in a real page, and kill -9 of the whole browser
-// amid writes. The page is built here and is no part of the product.
+// The browser's own storage, as the replica's store and the outbox use it: their contracts in a real page, and kill -9 of the
+// whole browser amid writes. The page is built here and is no part of the product.
 
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -22,6 +22,9 @@ interface StorePage {
   runContract(durability: Durability): Promise<{ title: string; failure?: string }[]>;
   writeEndlessly(name: string, durability: Durability): Promise<never>;
   verify(name: string): Promise<number>;
+  runOutboxContract(): Promise<{ title: string; failure?: string }[]>;
+  queueEndlessly(): Promise<never>;
+  readOutbox(): Promise<number[]>;
 }
 type StoreWindow = Window & { storePage: StorePage };
 
@@ -84,7 +87,13 @@ for (const durability of ["relaxed", "strict"] as const) {
           durable = 0;
         }
         expect(seq).toBeGreaterThanOrEqual(durable);
-        if (round < ROUNDS) durable = await writeFor(page, durability, 3 + Math.floor(Math.random() * 60));
+        if (round < ROUNDS) {
+          const end = page.evaluate(
+            (asked) => (window as unknown as StoreWindow).storePage.writeEndlessly("endless", asked),
+            durability,
+          );
+          durable = await durableAfter(page, end, 3 + Math.floor(Math.random() * 60));
+        }
       } finally {
         await browser.kill();
       }
@@ -95,8 +104,45 @@ for (const durability of ["relaxed", "strict"] as const) {
   });
 }
 
-/** Has the page write until it has said so many times that something is durable; returns the last that it said. */
-async function writeFor(page: Page, durability: Durability, times: number): Promise<number> {
+test("IndexedDB keeps the contract of an outbox", async ({ page, storeOrigin }) => {
+  await openPage(page, storeOrigin);
+  const results = await page.evaluate(() => (window as unknown as StoreWindow).storePage.runOutboxContract());
+  expect(results.filter(({ failure }) => failure !== undefined)).toEqual([]);
+  expect(results.length).toBeGreaterThan(5);
+});
+
+test("kill -9 of the browser loses nothing that was in the outbox", async ({ storeOrigin }) => {
+  const profile = await mkdtemp(join(tmpdir(), "headwater-profile-"));
+  let durable = 0;
+  let discarded = 0;
+  for (let round = 0; round <= ROUNDS; round++) {
+    const browser = await OwnBrowser.start(profile);
+    try {
+      const { page } = browser;
+      await openPage(page, storeOrigin);
+      const ids = await page.evaluate(() => (window as unknown as StoreWindow).storePage.readOutbox());
+      if (ids.length === 0 && durable > 0 && (await hasDiscardedStorage(profile))) {
+        discarded += 1;
+        durable = 0;
+      }
+      const [first = 1, last = 0] = [ids[0], ids.at(-1)];
+      expect(last).toBeGreaterThanOrEqual(durable);
+      expect(ids).toEqual(Array.from({ length: ids.length }, (_, index) => first + index));
+      if (round < ROUNDS) {
+        const end = page.evaluate(() => (window as unknown as StoreWindow).storePage.queueEndlessly());
+        durable = await durableAfter(page, end, 3 + Math.floor(Math.random() * 60));
+      }
+    } finally {
+      await browser.kill();
+    }
+  }
+  expect(durable).toBeGreaterThan(0);
+  expect(discarded).toBeLessThanOrEqual(1);
+  await rm(profile, { recursive: true, force: true });
+});
+
+/** Waits until a page that writes has said so many times that something is durable; returns the last that it said. */
+async function durableAfter(page: Page, writing: Promise<never>, times: number): Promise<number> {
   let durable = 0;
   let left = times;
   const isTime = new Promise<void>((resolve) => {
@@ -106,9 +152,7 @@ async function writeFor(page: Page, durability: Durability, times: number): Prom
       if (left === 0) resolve();
     });
   });
-  const end = page
-    .evaluate((asked) => (window as unknown as StoreWindow).storePage.writeEndlessly("endless", asked), durability)
-    .catch((error: unknown) => String(error));
+  const end = writing.catch((error: unknown) => String(error));
   await Promise.race([isTime, end.then((error) => Promise.reject(new Error(`it ended by itself: ${error}`)))]);
   return durable;
 }

@@ -10,6 +10,7 @@
 // All workers of this browser share one outbox per store, and the holder of its lock sends. Should two of them send for a
 // while, a name makes an update happen once (I1).
 
+import { encodeUpstream } from "../../src/codec.ts";
 import type { Settled } from "../../src/effects.ts";
 import { utf8Length } from "../../src/kv.ts";
 import type { Write } from "../../src/kv.ts";
@@ -19,6 +20,7 @@ import type { FailureCode, OperationName, Update } from "../../src/protocol.ts";
 import type { QueuedUpdate, ToPage } from "../feed.ts";
 import { isFromRecord } from "../operations.ts";
 import { hasLocks, waitForLock } from "./lock.ts";
+import type { Tenure } from "./lock.ts";
 import type { Conclusion, Kept, OutboxPersistence } from "./outbox-persistence.ts";
 
 const WAVE_UPDATES_MAX = 200;
@@ -29,18 +31,29 @@ const RETRY_CAP_MS = 30_000;
 /** What was sent so long ago may have been forgotten by the primary together with its client (I4). */
 const FORGOTTEN_MS = CLIENT_LEASE_MS / 2;
 
+/** So many ends are remembered, for pages that were away and ask again. */
+const ENDS_MAX = 1000;
+
 /** These say nothing about the update itself: it is asked again. */
 const PASSING: readonly FailureCode[] = ["offline", "overloaded", "rate-limited", "in-doubt", "unauthorized"];
 
 export interface OutboxEvents {
-  /** Feeds an update to the machine, which is joined. Its answer comes back by `settled`. */
-  operate(update: Update): void;
+  /** Feeds updates to the machine, all in one turn. Their answers come back by `settled`. */
+  operate(updates: Update[]): void;
   /** For all pages of this worker. */
   publish(item: ToPage): void;
 }
 
-/** What workers tell each other: what they tell their pages, too. */
+/** An update that was sent and is not answered. */
+interface Asked {
+  kept: Kept;
+  isRepeat: boolean;
+}
+
+/** What workers tell each other and their pages. */
 type Word = { type: "kept"; kept: Kept[] } | { type: "gone"; name: OperationName; settled: Settled | null };
+/** The one who sent before may have died before it could tell what it had done. */
+type Succession = { type: "anew" };
 
 /** There is no room for more. */
 class FullError extends Error {
@@ -51,18 +64,27 @@ export class DurableOutbox {
   readonly #name: string;
   readonly #store: OutboxPersistence;
   readonly #events: OutboxEvents;
+  readonly #waitForTurn: typeof waitForLock;
   readonly #ended = new AbortController();
   readonly #channel: BroadcastChannel;
-  /** By name, in their order. */
+  /** By name, in the order of their places. */
   readonly #kept = new Map<string, Kept>();
   #keptBytes = 0;
-  /** What was sent and is not answered. */
-  readonly #wave = new Map<string, Kept>();
+  #lastPlace = -Infinity;
+  /** The latest ends, by name. */
+  readonly #ends = new Map<string, Settled | null>();
+  /** What is being written down, and not kept yet. */
+  readonly #taking = { updates: 0, bytes: 0 };
+  /** It has been read what is on disk. */
+  #isRead = false;
+  /** What was told while it was being read what is on disk. */
+  readonly #missed = new Set<Word[]>();
+  readonly #wave = new Map<string, Asked>();
   #hasPassing = false;
-  /** Answers of this turn. */
-  #answers: Settled[] = [];
-  /** Clients of whom the primary has a record. */
-  readonly #known = new Set<string | null>();
+  #answers: { kept: Kept; settled: Settled }[] = [];
+  #isConcluding = false;
+  /** Clients of whom the primary had a record at this time. */
+  readonly #knownAt = new Map<string | null, number>();
   #isPursuing = false;
   #isOwner = false;
   #isOpen = false;
@@ -71,53 +93,56 @@ export class DurableOutbox {
   #failures = 0;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(name: string, store: OutboxPersistence, events: OutboxEvents) {
+  constructor(name: string, store: OutboxPersistence, events: OutboxEvents, waitForTurn = waitForLock) {
     this.#name = name;
     this.#store = store;
     this.#events = events;
+    this.#waitForTurn = waitForTurn;
     this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }: MessageEvent<Word>) => this.#hear(data);
+    this.#channel.onmessage = ({ data }: MessageEvent<Word | Succession>) => {
+      if (data.type === "anew") void this.#read(this.#ended.signal);
+      else this.#hear(data);
+    };
   }
 
   /** Reads what is kept. */
   async start(): Promise<void> {
-    await this.#load();
-    if (this.#kept.size > 0) this.#pursue();
+    const isRead = await this.#load();
+    if (!isRead || this.#kept.size > 0) this.#pursue();
   }
 
-  /** All of it, for a page. */
-  get queued(): QueuedUpdate[] {
-    return [...this.#kept.values()];
+  /** All of it, for a page; undefined while nobody knows. */
+  get queued(): QueuedUpdate[] | undefined {
+    return this.#isRead ? [...this.#kept.values()] : undefined;
   }
 
   /** Keeps updates; whoever gave them hears that they are on disk, or that they could not be kept. */
   async take(updates: readonly QueuedUpdate[]): Promise<void> {
+    const open: QueuedUpdate[] = [];
+    for (const queued of updates) {
+      const end = this.#ends.get(nameOf(queued.update));
+      if (end === undefined) open.push(queued);
+      else this.#publishEnd(queued.update, end);
+    }
+    if (open.length === 0) return;
     try {
-      this.#demandRoom(updates);
-      this.#tell({ type: "kept", kept: await this.#store.add(updates) });
-      this.#pursue();
+      this.#tell({ type: "kept", kept: await this.#add(open) });
     } catch (error) {
-      const [code, detail] = explain(error);
-      for (const { update } of updates) {
-        const { clientId, id } = update;
-        const settled: Settled = { type: "operation-failed", clientId, id, code, applied: false, detail };
-        this.#events.publish({ type: "unqueued", name: { clientId, id }, settled });
-      }
+      for (const { update } of open) this.#refuse(update, error);
+      // What a page asks for again may be kept by a worker that did not live to tell.
+      if (open.some(({ update }) => update.repeat)) void this.#read(this.#ended.signal);
     }
   }
 
   /** Takes out what has failed or was never sent; of anything else pages are told once more how it stands. */
   async dismiss(name: OperationName): Promise<void> {
     const kept = this.#kept.get(nameOf(name));
-    if (!kept) return this.#events.publish({ type: "unqueued", name, settled: null });
-    try {
-      if (kept.failure === undefined && (kept.sentAt !== undefined || this.#isMarking))
-        throw new Error("it is on its way");
-      await this.#store.conclude([{ place: kept.place }]);
-      this.#tell({ type: "gone", name, settled: null });
-    } catch {
-      this.#events.publish({ type: "queued", queued: [kept] });
-    }
+    if (!kept) return this.#publishEnd(name, unknown(name));
+    // Only the disk knows what other workers have sent.
+    const isOut = await this.#store.dismiss(kept.place).catch(() => false);
+    if (isOut) return this.#tell({ type: "gone", name, settled: null });
+    const still = this.#kept.get(nameOf(name));
+    if (still) this.#events.publish({ type: "queued", queued: [still] });
   }
 
   /** Whether the machine has joined, so that what it is fed leaves at once. */
@@ -129,38 +154,81 @@ export class DurableOutbox {
 
   /** The machine has begun anew and knows of nothing. */
   askAgain(): void {
-    for (const kept of this.#wave.values()) this.#events.operate({ ...kept.update, repeat: true });
+    for (const asked of this.#wave.values()) asked.isRepeat = true;
+    this.#ask();
   }
 
   /** Takes the answer to one of its own. */
   settled(settled: Settled): void {
-    if (!this.#wave.has(nameOf(settled))) return;
+    const name = nameOf(settled);
+    const asked = this.#wave.get(name);
+    if (!asked) return;
+    this.#wave.delete(name);
+    this.#answers.push({ kept: asked.kept, settled });
+    if (this.#isConcluding) return;
+    this.#isConcluding = true;
     // The answers of a turn are written down together.
-    if (this.#answers.push(settled) === 1) queueMicrotask(() => void this.#conclude());
+    queueMicrotask(() => void this.#conclude());
   }
 
   async stop(): Promise<void> {
     this.#ended.abort();
     clearTimeout(this.#retryTimer);
-    this.#channel.close();
+    // What is being written is told, too.
     await this.#store.close();
+    this.#channel.close();
   }
 
   // --- what is kept
 
-  /** Storage that cannot be read keeps nothing that is not in memory. */
-  async #load(): Promise<void> {
-    const kept = await this.#store.load().catch(() => undefined);
-    if (!kept) return;
-    this.#kept.clear();
-    this.#keptBytes = 0;
-    for (const one of kept) this.#put(one);
+  /** So that nobody goes by what is no longer true. */
+  #readWithOthers(end: AbortSignal): Promise<void> {
+    if (!end.aborted) this.#channel.postMessage({ type: "anew" } satisfies Succession);
+    return this.#read(end);
   }
 
+  /** Reads what is on disk, as soon as that can be done. */
+  async #read(end: AbortSignal): Promise<void> {
+    for (let delayMs = RETRY_BASE_MS; !end.aborted && !(await this.#load()); delayMs *= 2) {
+      await pause(Math.min(RETRY_CAP_MS, delayMs), end);
+    }
+  }
+
+  /** Reads what is on disk, for all pages; false if that cannot be done now. */
+  async #load(): Promise<boolean> {
+    const missed: Word[] = [];
+    this.#missed.add(missed);
+    const kept = await this.#store.load().catch(() => undefined);
+    this.#missed.delete(missed);
+    if (!kept) return false;
+    this.#kept.clear();
+    this.#keptBytes = 0;
+    this.#lastPlace = -Infinity;
+    for (const one of kept) this.#put(one);
+    for (const word of missed) this.#note(word);
+    this.#isRead = true;
+    this.#events.publish({ type: "outbox", queued: [...this.#kept.values()] });
+    return true;
+  }
+
+  /** Nobody takes back that an update was sent, or has failed. */
   #put(kept: Kept): void {
+    const name = nameOf(kept.update);
+    const old = this.#kept.get(name);
+    if (old?.place === kept.place) return void this.#kept.set(name, { ...old, ...kept });
     this.#drop(kept.update);
-    this.#kept.set(nameOf(kept.update), kept);
+    this.#ends.delete(name);
     this.#keptBytes += bytesOf(kept.update);
+    this.#kept.set(name, kept);
+    if (kept.place < this.#lastPlace) this.#sort();
+    else this.#lastPlace = kept.place;
+  }
+
+  /** What other workers tell may come late. */
+  #sort(): void {
+    const inOrder = [...this.#kept].sort(([, a], [, b]) => a.place - b.place);
+    this.#kept.clear();
+    for (const [name, kept] of inOrder) this.#kept.set(name, kept);
   }
 
   #drop(name: OperationName): void {
@@ -170,14 +238,46 @@ export class DurableOutbox {
     this.#kept.delete(nameOf(name));
   }
 
-  #demandRoom(updates: readonly QueuedUpdate[]): void {
-    if (this.#kept.size + updates.length > QUEUED_UPDATES_MAX) {
+  async #add(updates: readonly QueuedUpdate[]): Promise<Kept[]> {
+    const fresh = updates.filter(({ update }) => !this.#kept.has(nameOf(update)));
+    const bytes = fresh.reduce((sum, { update }) => sum + bytesOf(update), 0);
+    this.#demandRoom(fresh.length, bytes);
+    this.#taking.updates += fresh.length;
+    this.#taking.bytes += bytes;
+    try {
+      // A page that asks again does not know whether it was sent in its absence.
+      return await this.#store.add(
+        updates.map((queued) => ({ ...queued, ...(queued.update.repeat && { sentAt: queued.queuedAt }) })),
+      );
+    } finally {
+      this.#taking.updates -= fresh.length;
+      this.#taking.bytes -= bytes;
+    }
+  }
+
+  #demandRoom(updates: number, bytes: number): void {
+    if (updates === 0) return;
+    if (this.#kept.size + this.#taking.updates + updates > QUEUED_UPDATES_MAX) {
       throw new FullError(`the outbox holds at most ${QUEUED_UPDATES_MAX} updates (QUEUED_UPDATES_MAX)`);
     }
-    const bytes = updates.reduce((sum, { update }) => sum + bytesOf(update), this.#keptBytes);
-    if (bytes > QUEUED_BYTES_MAX) {
+    if (this.#keptBytes + this.#taking.bytes + bytes > QUEUED_BYTES_MAX) {
       throw new FullError(`the outbox holds at most ${QUEUED_BYTES_MAX} bytes (QUEUED_BYTES_MAX)`);
     }
+  }
+
+  /** An update could not be kept, unless it was kept before. */
+  #refuse(update: Update, error: unknown): void {
+    const { clientId, id } = update;
+    const kept = this.#kept.get(nameOf(update));
+    if (kept) return this.#events.publish({ type: "queued", queued: [kept] });
+    // One that was given to another worker before may be kept by that one.
+    if (update.repeat) return this.#publishEnd(update, unknown(update));
+    const [code, detail] = explain(error);
+    this.#publishEnd(update, { type: "operation-failed", clientId, id, code, applied: false, detail });
+  }
+
+  #publishEnd({ clientId, id }: OperationName, settled: Settled | null): void {
+    this.#events.publish({ type: "unqueued", name: { clientId, id }, settled });
   }
 
   #tell(word: Word): void {
@@ -186,19 +286,24 @@ export class DurableOutbox {
   }
 
   #hear(word: Word): void {
-    if (word.type === "kept") {
-      // One that is there already keeps its place.
-      for (const kept of word.kept) {
-        if (this.#kept.has(nameOf(kept.update))) this.#kept.set(nameOf(kept.update), kept);
-        else this.#put(kept);
-      }
-      this.#events.publish({ type: "queued", queued: word.kept });
-    } else {
-      const { name, settled } = word;
-      this.#drop(name);
-      this.#events.publish({ type: "unqueued", name, settled });
-    }
+    for (const missed of this.#missed) missed.push(word);
+    this.#note(word);
+    if (word.type === "gone") this.#publishEnd(word.name, word.settled);
+    else
+      this.#events.publish({ type: "queued", queued: word.kept.map(({ update }) => this.#kept.get(nameOf(update))!) });
+    if (this.#kept.size > 0) this.#pursue();
     this.#advance();
+  }
+
+  #note(word: Word): void {
+    if (word.type === "kept") return word.kept.forEach((kept) => this.#put(kept));
+    this.#drop(word.name);
+    this.#ends.set(nameOf(word.name), word.settled);
+    for (const [oldest] of this.#ends) {
+      if (this.#ends.size <= ENDS_MAX) break;
+      this.#ends.delete(oldest);
+    }
+    if (this.#wave.delete(nameOf(word.name))) this.#endWave();
   }
 
   // --- who sends
@@ -212,69 +317,96 @@ export class DurableOutbox {
   async #own(): Promise<void> {
     const { signal } = this.#ended;
     while (!signal.aborted) {
-      const tenure = await waitForLock(this.#name, signal);
+      const tenure = await this.#waitForTurn(this.#name, signal);
       // Without locks everyone sends.
-      if (signal.aborted || (!tenure && hasLocks())) return tenure?.release();
-      // The one before may have died before it could tell what it had done.
-      await this.#load();
-      this.#events.publish({ type: "outbox", queued: this.queued });
+      if (tenure || (!signal.aborted && !hasLocks())) await this.#rule(tenure);
+      else return;
+    }
+  }
+
+  /** Sends, for as long as the lock is held. */
+  async #rule(tenure: Tenure | undefined): Promise<void> {
+    const over = new AbortController();
+    const end = over.signal;
+    this.#ended.signal.addEventListener("abort", () => over.abort());
+    if (this.#ended.signal.aborted) over.abort();
+    void tenure?.lost.then(() => over.abort());
+    await this.#readWithOthers(end);
+    if (!end.aborted) {
       this.#isOwner = true;
       this.#advance();
-      await new Promise<void>((over) => {
-        signal.addEventListener("abort", () => over());
-        void tenure?.lost.then(over);
-      });
+      await pause(undefined, end);
       this.#isOwner = false;
-      tenure?.release();
     }
+    tenure?.release();
   }
 
   // --- sending
 
   #advance(): void {
-    const isFree = this.#wave.size === 0 && !this.#isMarking && this.#retryTimer === undefined;
+    const isFree = this.#wave.size === 0 && !this.#isMarking && !this.#isConcluding && this.#retryTimer === undefined;
     if (this.#isOwner && this.#isOpen && isFree) void this.#send();
   }
 
   /** Notes on disk that a wave is about to be sent, and sends it. */
   async #send(): Promise<void> {
     const wave = this.#nextWave();
-    const fresh = wave.filter(({ sentAt }) => sentAt === undefined);
+    if (wave.length === 0) return;
     const now = Date.now();
     this.#isMarking = true;
-    try {
-      if (fresh.length > 0)
-        await this.#store.markSent(
-          fresh.map(({ place }) => place),
-          now,
-        );
-    } catch {
-      return this.#retryLater();
-    } finally {
-      this.#isMarking = false;
+    const marked = await this.#store
+      .markSent(
+        wave.map(({ place }) => place),
+        now,
+      )
+      .catch(() => undefined);
+    // Another worker has ended some of them, and did not live to tell.
+    if (marked && marked.length < wave.length) await this.#readWithOthers(this.#ended.signal);
+    this.#isMarking = false;
+    if (!marked) return this.#retryLater();
+    // Whoever has the lock now, asks by itself.
+    if (!this.#isOwner) return;
+    const before = new Map(marked.map(({ place, sentAt }) => [place, sentAt]));
+    const leaving: Asked[] = [];
+    for (const { update, place } of wave) {
+      const kept = this.#kept.get(nameOf(update));
+      if (!kept || kept.failure || !before.has(place)) continue;
+      const sentAt = before.get(place);
+      const asked = { kept: { ...kept, sentAt: sentAt ?? now }, isRepeat: sentAt !== undefined };
+      this.#put(asked.kept);
+      leaving.push(asked);
     }
-    for (const kept of wave) {
-      const name = nameOf(kept.update);
-      // A person who was faster has dismissed it.
-      if (!this.#kept.has(name)) continue;
-      this.#wave.set(name, kept);
-      this.#kept.set(name, { ...kept, sentAt: kept.sentAt ?? now });
+    for (const asked of leaving) {
+      if (isForgettable(asked.kept) !== isForgettable(leaving[0]!.kept)) break;
+      this.#wave.set(nameOf(asked.kept.update), asked);
     }
-    const first = new Map<string | null, number>();
-    for (const { update } of wave) if (!first.has(update.clientId)) first.set(update.clientId, update.id);
-    for (const { update, sentAt } of this.#wave.values()) {
-      const settled = this.#settledBefore(update.clientId, first.get(update.clientId)!, sentAt ?? now);
-      this.#events.operate({ ...update, settled, repeat: sentAt !== undefined });
+    this.#ask();
+    this.#advance();
+  }
+
+  #ask(): void {
+    if (this.#wave.size === 0) return;
+    const oldest = new Map<string | null, number>();
+    for (const { update, failure } of this.#kept.values()) {
+      const { clientId, id } = update;
+      if (!failure) oldest.set(clientId, Math.min(id, oldest.get(clientId) ?? id));
     }
+    this.#events.operate(
+      [...this.#wave.values()].map(({ kept: { update, sentAt }, isRepeat }) => {
+        const settled = this.#settledBefore(update.clientId, oldest.get(update.clientId) ?? update.id, sentAt!);
+        return { ...update, settled, repeat: isRepeat };
+      }),
+    );
   }
 
   /**
-   * Everything before the first that is unanswered. Of a client whom the primary may have forgotten altogether it is
-   * claimed that something is settled, so that the primary says `expired` rather than do it twice (I4): ids begin at 2.
+   * Everything before the first that is unanswered, if the primary has a record of the client. Of one whom it may have
+   * forgotten it is claimed that something is settled, so that it says `expired` rather than do it twice (I4): ids begin
+   * at 2. Of any other nothing is claimed, or what has never reached the primary would be `expired`.
    */
   #settledBefore(clientId: string | null, firstId: number, sentAt: number): number {
-    if (this.#known.has(clientId)) return firstId - 1;
-    return Date.now() - sentAt > FORGOTTEN_MS ? 1 : 0;
+    if (!isOld(this.#knownAt.get(clientId))) return firstId - 1;
+    return isOld(sentAt) ? 1 : 0;
   }
 
   #nextWave(): Kept[] {
@@ -282,33 +414,43 @@ export class DurableOutbox {
     let bytes = 0;
     for (const kept of this.#kept.values()) {
       if (kept.failure) continue;
-      bytes += bytesOf(kept.update);
+      bytes += utf8Length(encodeUpstream(kept.update));
       if (wave.length > 0 && (wave.length >= WAVE_UPDATES_MAX || bytes > WAVE_BYTES_MAX)) break;
+      // What may be forgotten goes alone: something new would make a record in which it is missing.
+      if (wave[0] && isForgettable(wave[0]) !== isForgettable(kept)) break;
       wave.push(kept);
     }
     return wave;
   }
 
-  /** Writes down what has come of a wave. If that fails, it is answered the same once more after the next start. */
+  /** Writes down what has come of a wave, and tells it. What could not be written down is asked again. */
   async #conclude(): Promise<void> {
-    const answers = this.#answers.splice(0);
-    const concluded = answers.map((settled) => this.#judge(settled)).filter((one) => one !== undefined);
-    await this.#store.conclude(concluded.map(({ conclusion }) => conclusion)).catch(() => {});
-    for (const settled of answers) this.#wave.delete(nameOf(settled));
-    for (const { word } of concluded) this.#tell(word);
-    if (this.#wave.size > 0) return;
+    while (this.#answers.length > 0) {
+      const ends = this.#answers.splice(0).flatMap(({ kept, settled }) => this.#judge(kept, settled) ?? []);
+      const places = await this.#store.conclude(ends.map(({ conclusion }) => conclusion)).catch(() => undefined);
+      if (!places) this.#hasPassing = true;
+      const ended = new Set(places);
+      for (const { conclusion, word } of ends) if (ended.has(conclusion.place)) this.#tell(word);
+    }
+    this.#isConcluding = false;
+    this.#endWave();
+  }
+
+  #endWave(): void {
+    if (this.#wave.size > 0 || this.#isConcluding) return;
     if (this.#hasPassing) this.#retryLater();
     else this.#failures = 0;
     this.#hasPassing = false;
     this.#advance();
   }
+
   /** What is to be written down of an answer, and told; undefined if the update is to be asked again. */
-  #judge(settled: Settled): { conclusion: Conclusion; word: Word } | undefined {
-    const kept = this.#wave.get(nameOf(settled))!;
-    const { clientId, id } = kept.update;
-    const { place } = kept;
-    const name = { clientId, id };
-    if (isFromRecord(settled)) this.#known.add(clientId);
+  #judge(kept: Kept, settled: Settled): { conclusion: Conclusion; word: Word } | undefined {
+    const { place, update, sentAt } = kept;
+    const name = nameOnly(update);
+    if (isFromRecord(settled)) {
+      this.#knownAt.set(update.clientId, Math.max(sentAt!, this.#knownAt.get(update.clientId) ?? 0));
+    }
     if (settled.type === "operation-ack") return { conclusion: { place }, word: { type: "gone", name, settled } };
     if (settled.type !== "operation-failed" || PASSING.includes(settled.code)) {
       this.#hasPassing = true;
@@ -320,6 +462,7 @@ export class DurableOutbox {
   }
 
   #retryLater(): void {
+    if (this.#ended.signal.aborted) return;
     const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** this.#failures);
     this.#failures += 1;
     clearTimeout(this.#retryTimer);
@@ -331,6 +474,25 @@ export class DurableOutbox {
     this.#retryTimer = undefined;
     this.#advance();
   }
+}
+
+/** Whether a record that was written at this time may be gone. */
+const isOld = (at: number | undefined): boolean => at === undefined || Date.now() - at > FORGOTTEN_MS;
+const isForgettable = ({ sentAt }: Kept): boolean => sentAt !== undefined && isOld(sentAt);
+
+const nameOnly = ({ clientId, id }: OperationName): OperationName => ({ clientId, id });
+const unknown = (name: OperationName): Settled => ({ type: "outcome-unknown", ...nameOnly(name) });
+
+/** Waits until the time is over, if one is given, or `signal` ends the wait. */
+function pause(delayMs: number | undefined, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = delayMs === undefined ? undefined : setTimeout(resolve, delayMs);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 /** What a program is told of an update that could not be kept. */

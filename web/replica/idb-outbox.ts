@@ -3,13 +3,15 @@
 
 import type { DBSchema } from "idb";
 import { decodeUpstream, encodeUpstream } from "../../src/codec.ts";
+import { nameOf } from "../../src/protocol.ts";
 import type { OperationFailed } from "../../src/protocol.ts";
-import type { QueuedUpdate } from "../feed.ts";
+import { withDeadline } from "../deadline.ts";
 import { Database } from "./database.ts";
-import type { Conclusion, Kept, OutboxPersistence } from "./outbox-persistence.ts";
+import type { Conclusion, Kept, Marked, OutboxPersistence } from "./outbox-persistence.ts";
 
 /** Raised with every change of what is stored; the new version must take over what the old one holds. */
 const FORMAT_VERSION = 1;
+const LIST_PATIENCE_MS = 10_000;
 
 /** An update as it is kept: its line, as it will be sent. */
 interface Stored {
@@ -44,8 +46,8 @@ export class IdbOutbox implements OutboxPersistence {
 
   async load(): Promise<Kept[]> {
     // To open it would be to make it.
-    const isThere = (await indexedDB.databases()).some(({ name }) => name === this.#name);
-    if (!isThere) return [];
+    const databases = await withDeadline(indexedDB.databases(), LIST_PATIENCE_MS, "the list of local databases");
+    if (!databases.some(({ name }) => name === this.#name)) return [];
     return this.#db.queue(() =>
       this.#db.read(["updates"], async (tx) => {
         const store = tx.objectStore("updates");
@@ -55,56 +57,79 @@ export class IdbOutbox implements OutboxPersistence {
     );
   }
 
-  add(updates: readonly QueuedUpdate[]): Promise<Kept[]> {
+  add(updates: readonly Omit<Kept, "place">[]): Promise<Kept[]> {
     return this.#db.queue(() =>
       this.#db.write(["updates"], async (tx) => {
         const store = tx.objectStore("updates");
-        const added = updates.map(async (queued): Promise<Kept> => {
-          const stored = toStored(queued);
+        const added = updates.map(async (update): Promise<Kept> => {
+          const stored = toStored(update);
           const place = await store.index("name").getKey(stored.name);
-          if (place === undefined) return { ...queued, place: await store.add(stored) };
-          return toKept(place, (await store.get(place))!) ?? { ...queued, place };
+          if (place === undefined) return { ...update, place: await store.add(stored) };
+          const kept = toKept(place, (await store.get(place))!);
+          if (kept) return kept;
+          // What is damaged is written anew.
+          await store.put(stored, place);
+          return { ...update, place };
         });
         return Promise.all(added);
       }),
     );
   }
 
-  markSent(places: readonly number[], sentAt: number): Promise<void> {
-    return this.#change(places, (stored) => ({ ...stored, sentAt }));
+  async markSent(places: readonly number[], sentAt: number): Promise<Marked[]> {
+    const before = new Map<number, number | undefined>();
+    const there = await this.#change(places, (stored, place) => {
+      before.set(place, stored.sentAt);
+      if (stored.failure) return undefined;
+      return stored.sentAt === undefined ? { ...stored, sentAt } : stored;
+    });
+    return there.map((place) => ({ place, sentAt: before.get(place) }));
   }
 
-  conclude(conclusions: readonly Conclusion[]): Promise<void> {
+  conclude(conclusions: readonly Conclusion[]): Promise<number[]> {
     const failures = new Map(conclusions.map(({ place, failure }) => [place, failure]));
     return this.#change([...failures.keys()], (stored, place) => {
       const failure = failures.get(place);
-      return failure && { ...stored, failure };
+      if (stored.failure) return undefined;
+      return failure ? { ...stored, failure } : "delete";
     });
+  }
+
+  async dismiss(place: number): Promise<boolean> {
+    const isOut = ({ failure, sentAt }: Stored): boolean => failure !== undefined || sentAt === undefined;
+    const changed = await this.#change([place], (stored) => (isOut(stored) ? "delete" : undefined));
+    return changed.length > 0;
   }
 
   close(): Promise<void> {
     return this.#db.close();
   }
 
-  /** Replaces what is at these places, or deletes it. What another worker has deleted already stays away. */
-  #change(places: readonly number[], change: (stored: Stored, place: number) => Stored | undefined): Promise<void> {
+  /** Changes what is at these places, where there is still something; says where it has. */
+  #change(
+    places: readonly number[],
+    change: (stored: Stored, place: number) => Stored | "delete" | undefined,
+  ): Promise<number[]> {
     return this.#db.queue(() =>
       this.#db.write(["updates"], async (tx) => {
         const store = tx.objectStore("updates");
         const changed = places.map(async (place) => {
           const stored = await store.get(place);
-          if (!stored) return;
-          const next = change(stored, place);
-          await (next ? store.put(next, place) : store.delete(place));
+          const next = stored && change(stored, place);
+          if (next === undefined) return [];
+          if (next === "delete") await store.delete(place);
+          else if (next !== stored) await store.put(next, place);
+          return [place];
         });
-        await Promise.all(changed);
+        return (await Promise.all(changed)).flat();
       }),
     );
   }
 }
 
-function toStored({ update, isOptimistic, queuedAt }: QueuedUpdate): Stored {
-  return { name: `${update.clientId}:${update.id}`, line: encodeUpstream(update), isOptimistic, queuedAt };
+function toStored({ update, isOptimistic, queuedAt, sentAt }: Omit<Kept, "place">): Stored {
+  const stored = { name: nameOf(update), line: encodeUpstream(update), isOptimistic, queuedAt };
+  return { ...stored, ...(sentAt !== undefined && { sentAt }) };
 }
 
 /** Undefined if it is damaged: nobody can tell what it was. */

@@ -88,7 +88,7 @@ export class ReplicaHost {
       );
     }
     this.#outbox = new DurableOutbox(outboxName(settings.url), new IdbOutbox(settings.url), {
-      operate: (operation) => this.#turn({ type: "operate", operation }),
+      operate: (updates) => this.#turn(...updates.map((operation) => ({ type: "operate" as const, operation }))),
       publish: (item) => this.#publish(item),
     });
     this.#socket = new Socket(settings.url, settings.token, {
@@ -106,7 +106,6 @@ export class ReplicaHost {
     } catch (error) {
       // It keeps nobody from the primary; what it has is taken in when it comes.
       if (!this.#machine) this.#storageError = String(error);
-      void read.then(() => this.#publish({ type: "outbox", queued: this.#outbox.queued }));
     }
     if (!this.#machine && !this.#isEnded) this.#begin("memory");
   }
@@ -343,7 +342,8 @@ export class ReplicaHost {
   #listen(clientId: string, feed: Feed): void {
     feed.isListening = true;
     // Ahead of the state: what is pending is to be seen from the first moment.
-    feed.items.unshift({ type: "outbox", queued: this.#outbox.queued });
+    const { queued } = this.#outbox;
+    if (queued) feed.items.unshift({ type: "outbox", queued });
     feed.port.onmessage = ({ data }: MessageEvent<FromPage>) => {
       this.#heard(data, clientId, feed);
     };

@@ -1,10 +1,13 @@
-// The page that runs the contract of a replica's store on real IndexedDB, and writes without end until its browser is
-// killed. A spec builds and drives it; it is no part of the product.
+// The page that runs the contracts of a replica's store and of an outbox on real IndexedDB, and writes without end until
+// its browser is killed. A spec builds and drives it; it is no part of the product.
 
-import { deleteDB } from "idb";
+import { deleteDB, openDB } from "idb";
 import type { Change, JsonValue } from "../../src/kv.ts";
 import { demandEqual } from "../../src/testing/equality.ts";
+import { IdbOutbox, outboxName } from "../replica/idb-outbox.ts";
 import { IdbStore } from "../replica/idb-store.ts";
+import { queuedUpdate, testOutboxPersistence } from "./outbox-contract.ts";
+import type { OutboxDisk } from "./outbox-contract.ts";
 import { Copy, stepOf, testReplicaPersistence } from "./replica-store-contract.ts";
 import type { ReplicaDisk } from "./replica-store-contract.ts";
 
@@ -13,11 +16,21 @@ type Durability = "relaxed" | "strict";
 /** What a spec can ask of this page. */
 interface StorePage {
   /** Runs the whole contract; tells each test's title and, if it failed, why. */
-  runContract(durability: Durability): Promise<{ title: string; failure?: string }[]>;
+  runContract(durability: Durability): Promise<Result[]>;
+  runOutboxContract(): Promise<Result[]>;
   /** Writes step after step, several on their way at a time; says on the console which seq is durable. */
   writeEndlessly(name: string, durability: Durability): Promise<never>;
   /** The seq of what is stored, after checking that it is the whole state at that seq. */
   verify(name: string): Promise<number>;
+  /** Queues update after update, several on their way at a time, and ends them; says on the console how far it is. */
+  queueEndlessly(): Promise<never>;
+  /** The ids of what is kept in the outbox. */
+  readOutbox(): Promise<number[]>;
+}
+
+interface Result {
+  title: string;
+  failure?: string;
 }
 
 declare global {
@@ -31,11 +44,37 @@ const diskOf = (name: string, durability: Durability): ReplicaDisk => ({
   wipe: () => deleteDB(name),
 });
 
-async function runContract(durability: Durability): Promise<{ title: string; failure?: string }[]> {
-  const tests: { title: string; run: () => Promise<void> }[] = [];
+type Test = { title: string; run: () => Promise<void> };
+
+async function runContract(durability: Durability): Promise<Result[]> {
+  const tests: Test[] = [];
   let disksUsed = 0;
   const newDisk = (): ReplicaDisk => diskOf(`contract-${durability}-${disksUsed++}`, durability);
   testReplicaPersistence((title, run) => tests.push({ title, run }), newDisk, { seed: 20_261_020, runs: 60 });
+  return runAll(tests);
+}
+
+function newOutboxDisk(): OutboxDisk {
+  const url = `contract-${outboxesUsed++}`;
+  return {
+    open: () => new IdbOutbox(url),
+    damage: async (place) => {
+      const db = await openDB(outboxName(url));
+      const stored = (await db.get("updates", place)) as object;
+      await db.put("updates", { ...stored, line: "not a line of the protocol" }, place);
+      db.close();
+    },
+  };
+}
+let outboxesUsed = 0;
+
+async function runOutboxContract(): Promise<Result[]> {
+  const tests: Test[] = [];
+  testOutboxPersistence((title, run) => tests.push({ title, run }), newOutboxDisk, { seed: 20_261_123, runs: 30 });
+  return runAll(tests);
+}
+
+async function runAll(tests: Test[]): Promise<Result[]> {
   const results = [];
   for (const { title, run } of tests) {
     const failure = await run().then(
@@ -90,4 +129,37 @@ async function verify(name: string): Promise<number> {
   return seq;
 }
 
-window.storePage = { runContract, writeEndlessly, verify };
+// --- an outbox that is never empty for long
+
+/** So many updates are kept; older ones are ended. */
+const KEPT = 20;
+
+async function queueEndlessly(): Promise<never> {
+  const outbox = new IdbOutbox("endless");
+  const places = (await outbox.load()).map(({ place }) => place);
+  const onTheirWay: Promise<void>[] = [];
+  for (let id = (await readOutbox()).at(-1) ?? 1; ; id++) {
+    const written = outbox.add([queuedUpdate("a", id + 1)]).then(([kept]) => {
+      places.push(kept!.place);
+      console.log(`durable ${id + 1}`);
+    });
+    onTheirWay.push(written);
+    while (onTheirWay.length >= ON_THEIR_WAY) await onTheirWay.shift();
+    const ended = places.splice(0, places.length - KEPT);
+    await outbox.markSent(ended, Date.now());
+    await outbox.conclude(ended.map((place) => ({ place })));
+  }
+}
+
+async function readOutbox(): Promise<number[]> {
+  const outbox = new IdbOutbox("endless");
+  const kept = await outbox.load();
+  await outbox.close();
+  for (const one of kept) {
+    const { place, sentAt, ...queued } = one;
+    demandEqual(queued, queuedUpdate("a", queued.update.id), `what is at ${place}, sent at ${sentAt}`);
+  }
+  return kept.map(({ update }) => update.id);
+}
+
+window.storePage = { runContract, runOutboxContract, writeEndlessly, verify, queueEndlessly, readOutbox };
