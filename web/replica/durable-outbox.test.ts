@@ -10,7 +10,7 @@ import { DurableOutbox } from "./durable-outbox.ts";
 import type { Tenure } from "./lock.ts";
 import type { OutboxPersistence } from "./outbox-persistence.ts";
 
-const RUNS = Number(process.env.OUTBOX_RUNS ?? 130);
+const RUNS = Number(process.env.OUTBOX_RUNS ?? 200);
 const SEED = Number(process.env.OUTBOX_SEED ?? 1);
 
 afterEach(() => {
@@ -202,6 +202,16 @@ describe("DurableOutbox", () => {
     ]);
     for (const id of [2, 3]) outbox.settled({ type: "operation-ack", clientId: "c", id, seq: id, replicas: 0 });
     await vi.waitFor(() => expect(disk.kept.size).toBe(0));
+    await outbox.stop();
+  });
+
+  test("a disk that cannot be read at first is read as soon as it can, and pages are told", async () => {
+    const { outbox, store, told } = rig();
+    await store.add(updatesOf(1));
+    vi.spyOn(store, "load").mockRejectedValueOnce(new Error("the disk refuses"));
+    await outbox.start();
+    await vi.waitFor(() => expect(outbox.queued).toHaveLength(1));
+    expect(told).toMatchObject([{ type: "outbox", queued: [{ update: { id: 2 } }] }, { type: "outbox" }]);
     await outbox.stop();
   });
 

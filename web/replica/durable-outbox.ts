@@ -107,8 +107,7 @@ export class DurableOutbox {
 
   /** Reads what is kept. */
   async start(): Promise<void> {
-    const isRead = await this.#load();
-    if (!isRead || this.#kept.size > 0) this.#pursue();
+    if (!(await this.#load())) void this.#read(this.#ended.signal);
   }
 
   /** All of it, for a page; undefined while nobody knows. */
@@ -208,6 +207,7 @@ export class DurableOutbox {
     for (const word of missed) this.#note(word);
     this.#isRead = true;
     this.#events.publish({ type: "outbox", queued: [...this.#kept.values()] });
+    if (this.#kept.size > 0) this.#pursue();
     return true;
   }
 
