@@ -2,6 +2,7 @@
 // time, and ends with it.
 
 import { join } from "node:path";
+import { keyOf, valueOf } from "./entries.ts";
 import type { Adapter, Connect, Figure } from "./system.ts";
 import { NODE_WORKLOADS } from "./workloads/index.ts";
 
@@ -9,7 +10,8 @@ import { NODE_WORKLOADS } from "./workloads/index.ts";
 export type Order =
   | { type: "open"; folder: string; variant: string | undefined; origin: string }
   | { type: "run"; workload: string; cell: string; store: string; isQuick: boolean }
-  | { type: "sockets"; store: string; count: number };
+  | { type: "sockets"; store: string; count: number }
+  | { type: "fill"; store: string; count: number };
 
 export type Report = { figures: Figure[] } | { error: string };
 
@@ -26,10 +28,34 @@ async function obey(order: Order): Promise<Figure[]> {
     }
     case "run":
       return NODE_WORKLOADS[order.workload]!.run(adapter!, order.cell, order.store, order.isQuick);
+    case "fill":
+      await fill(adapter!, order.store, order.count);
+      return [];
     case "sockets":
       await adapter!.openSockets!(order.store, order.count, () => {});
       return [];
   }
+}
+
+/** Writes entries and waits until the server has shown all of them to another replica. */
+async function fill(adapter: Adapter, store: string, count: number): Promise<void> {
+  const atOnce = 1000;
+  let stepped: () => void = () => {};
+  const writer = await adapter.openWriter(store);
+  const replica = await adapter.openReplica(store, () => stepped());
+  for (let start = 0; start < count; start += atOnce) {
+    const end = Math.min(count, start + atOnce);
+    const seen = new Promise<void>((resolve) => {
+      stepped = () => {
+        if (replica.size >= end) resolve();
+      };
+    });
+    const writes = Array.from({ length: end - start }, (_, i) => writer.write(keyOf(start + i), valueOf(start + i)));
+    await Promise.all(writes);
+    await seen;
+  }
+  await replica.close();
+  await writer.close();
 }
 
 process.on("message", (order: Order) => {

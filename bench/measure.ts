@@ -38,7 +38,8 @@ export interface OutsideWorkload {
   cells(isQuick: boolean): string[];
   /** One round is enough: it gives the same each time. */
   isExact?: boolean;
-  run(bench: Bench, system: System, cell: string): Promise<Figure[]>;
+  /** Undefined where there is no further round. */
+  run(bench: Bench, system: System, cell: string): Promise<Figure[] | undefined>;
 }
 
 export async function measure(wanted: Wanted): Promise<Results> {
@@ -89,7 +90,7 @@ export async function measure(wanted: Wanted): Promise<Results> {
               const figures = await (own
                 ? own.run(bench, system, cell)
                 : runInDriver(bench, system, workload, cell, LIMIT_MS[mode]));
-              for (const figure of figures) note(found, system, workload, figure);
+              for (const figure of figures ?? []) note(found, system, workload, figure);
             } catch (error) {
               failed.add(system);
               const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);

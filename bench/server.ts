@@ -37,6 +37,7 @@ export default {
 export class Workshop {
   readonly folder: string;
   readonly #bundled = new Map<string, Promise<string>>();
+  readonly #paged = new Set<string>();
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -60,6 +61,22 @@ export class Workshop {
   /** Where pages are served from. */
   get pages(): string {
     return join(this.folder, "pages");
+  }
+
+  /** Builds a system's page and what it loads, once. */
+  async bundlePage({ folder, workers = {} }: System): Promise<void> {
+    if (this.#paged.has(folder)) return;
+    this.#paged.add(folder);
+    const out = join(this.pages, folder);
+    const options = [
+      "--minify",
+      "--platform=browser",
+      '--define:process.env.NODE_ENV="production"',
+      "--define:global=globalThis",
+    ];
+    bundle(join("systems", folder, "page.ts"), join(out, "page.js"), options);
+    for (const [name, entry] of Object.entries(workers)) bundle(entry, join(out, name), options);
+    await writeFile(join(out, "index.html"), '<!doctype html><script type="module" src="page.js"></script>');
   }
 
   async #bundleWorker(system: System): Promise<string> {

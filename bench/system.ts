@@ -24,6 +24,10 @@ export interface System {
   lacks: Record<string, string>;
   /** What a page must load for it. Left out: nothing that could be weighed. */
   bundles?: Record<string, string>;
+  /** Workers that its page starts, by file. */
+  workers?: Record<string, string>;
+  /** For so long after its bootstrap a page may still be storing what it shows; left out: it tells. */
+  settleMs?: number;
   /** Packages whose versions the report names. */
   packages: string[];
 }

@@ -25,6 +25,7 @@ export const SYSTEMS: readonly System[] = [
       "page, all of the API": "../web/client.ts",
       worker: "../web/replica/worker.ts",
     },
+    workers: { "worker.js": "../web/replica/worker.ts" },
     packages: [],
   },
   {

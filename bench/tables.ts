@@ -10,7 +10,7 @@ export const TITLES = {
   W2: "pipelined writes until visible at all replicas",
   W3: "bootstrap of entries of 100 B into a fresh Chromium",
   W4: "warm start of the same",
-  W5: "local reads in a page that holds 100,000 entries",
+  W5: "local reads in a page, by how many entries it holds",
   W6: "fan-out: one writer, 1,000 sockets",
   W7: "memory",
   W8: "bundle size, minified",
