@@ -169,6 +169,16 @@ describe("PendingUpdates", () => {
       expect(told).toEqual(["queued c:2", "queued c:3", "acked c:2", "acked c:3"]);
     });
 
+    test("that could not keep an update does not know whether the one before has", async () => {
+      const end = endOf(pending.submit(insert("a"), false));
+      await Promise.resolve();
+      pending.askAgain();
+      const settled: OperationFailed = { ...conflict(2), code: "storage-full" };
+      pending.received({ type: "unqueued", name: name(2), settled });
+      expect(await end).toBeInstanceOf(OutcomeUnknownError);
+      expect(told).toEqual(["unknown c:2"]);
+    });
+
     test("what has left the outbox meanwhile is unknown here", async () => {
       const end = endOf(pending.submit(insert("a"), true));
       await Promise.resolve();

@@ -199,7 +199,11 @@ export class PendingUpdates {
     this.#items.delete(id);
     this.#endDismissal(id, settled === null);
     const update = toPending(item);
-    if (settled?.type === "operation-failed") return this.#fail(id, item, new OperationFailedError(settled));
+    // That one worker could not keep it, says nothing about another that was asked, too.
+    const isSure = item.isKept || !item.queued.update.repeat;
+    if (settled?.type === "operation-failed" && isSure) {
+      return this.#fail(id, item, new OperationFailedError(settled));
+    }
     this.#events.hidden(id);
     if (settled?.type === "operation-ack") {
       this.#settle(item, (waiting) => waiting.resolve(settled));
