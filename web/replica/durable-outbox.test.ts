@@ -37,6 +37,11 @@ describe("the outbox of a browser", () => {
   test("I1 does each update at most once, in order, and tells its end, whatever fails", async () => {
     expect(await findFault(SEED, RUNS)).toBeUndefined();
   });
+
+  // Not solved: the page that made an update was away when it was kept and dismissed, asks again, and it is done.
+  test.fails("does not do what was dismissed while its page was away", async () => {
+    expect(await findFault(206, 1)).toBeUndefined();
+  });
 });
 
 /** Each of these breaks a promise in one way. */
@@ -100,7 +105,7 @@ function wrap(disk: OutboxPersistence, others: Partial<OutboxPersistence>): Outb
 describe("the property of the outbox", () => {
   for (const [name, plant] of Object.entries(planted)) {
     test(`catches one that ${name}`, async () => {
-      expect(await findFault(1, 300, plant)).toBeDefined();
+      expect(await findFault(1, 50, plant)).toBeDefined();
     });
   }
 });
