@@ -715,6 +715,17 @@ describe("B. before a role, L. limits", () => {
     expect(one.read(1)).toMatchObject([{ code: "overloaded", applied: false }]);
   });
 
+  test("A3 a primary that is overloaded does not say of what it has applied that it has not", () => {
+    const one = rig();
+    one.send(1, insert(1, "a"));
+    one.read(1);
+    one.disk = "hangs";
+    for (let id = 2; id <= OPERATIONS_IN_FLIGHT_MAX + 1; id++)
+      one.feed({ type: "receive", session: 1, message: insert(id, "a") });
+    one.feed({ type: "receive", session: 1, message: insert(1, "a", "all", { repeat: true }) });
+    expect(one.read(1)).toMatchObject([{ id: 1, code: "unconfirmed", applied: true, seq: 1 }]);
+  });
+
   test("L1 what a session asks for at once is bounded: a Resend is a few bytes, and so is a Get", () => {
     const one = rig();
     one.send(1, insert(1, "a", "all", { json: JSON.stringify("x".repeat(1_000_000)) }));

@@ -97,7 +97,7 @@ export class Updates {
     const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
     if (this.size >= OPERATIONS_IN_FLIGHT_MAX) {
       const detail = `${OPERATIONS_IN_FLIGHT_MAX} operations are in flight (OPERATIONS_IN_FLIGHT_MAX)`;
-      return this.#turnAway(pending, "overloaded", detail);
+      return this.#decline(pending, "overloaded", detail);
     }
     this.#queue.push(pending);
   }
@@ -197,7 +197,7 @@ export class Updates {
 
   /** A1: gives every update whose deadline has come the answer that is true of it. */
   expire(now: number): void {
-    for (const pending of takeExpired(this.#queue, now)) this.#expireQueued(pending);
+    for (const pending of takeExpired(this.#queue, now)) this.#decline(pending, this.#refusal);
     for (const { pending } of this.#flight?.decided ?? []) {
       if (pending.deadline > now) break;
       if (!pending.isAnswered) this.#fail(pending, { code: "in-doubt" }); // P3
@@ -207,16 +207,16 @@ export class Updates {
       this.#failUnconfirmed(waiting);
   }
 
-  /** A queued update has not happened, unless it repeats one that has or that is in flight. */
-  #expireQueued(pending: Pending): void {
+  /** Turns away what waits or has just come. It has not happened, unless it repeats what has or what is in flight. */
+  #decline(pending: Pending, code: FailureCode, detail?: string): void {
     const { clientId, id } = pending.update;
-    if (clientId === null) return this.#turnAway(pending, this.#refusal);
+    if (clientId === null) return this.#turnAway(pending, code, detail);
     const isInFlight = this.#flight?.decided.some(
       ({ pending: { update } }) => update.clientId === clientId && update.id === id,
     );
     if (isInFlight) return this.#fail(pending, { code: "in-doubt" });
     const known = this.#store.readClient(clientId)?.outcomes.find((outcome) => outcome.id === id);
-    if (!known) return this.#turnAway(pending, this.#refusal);
+    if (!known) return this.#turnAway(pending, code, detail);
     if ("code" in known) return this.#fail(pending, failureOf(known));
     this.#failUnconfirmed({ ...pending, seq: known.seq });
   }

@@ -4,8 +4,8 @@
 //               ^                                          |--refused for good--> kept as failed --dismiss--> gone
 //               +---- no answer, or not now ---------------+
 //
-// They are sent in waves, in their order. A wave leaves as one frame, so that what a busy primary turns away is the end
-// of it, and the next one leaves when all of it is answered: nothing overtakes what was queued before it.
+// They are sent in waves, in their order. A wave leaves as one frame, and the next one when all of it is answered: nothing
+// overtakes what was queued before it.
 //
 // All workers of this browser share one outbox per store, and the holder of its lock sends. Should two of them send for a
 // while, a name makes an update happen once (I1).
@@ -34,8 +34,8 @@ const FORGOTTEN_MS = CLIENT_LEASE_MS / 2;
 /** So many ends are remembered, for pages that were away and ask again. */
 const ENDS_MAX = 1000;
 
-/** These say nothing about the update itself: it is asked again. */
-const PASSING: readonly FailureCode[] = ["offline", "overloaded", "rate-limited", "in-doubt", "unauthorized"];
+/** These say nothing about the update itself: it is asked again. Whatever else is refused, is refused for good (A3). */
+const PASSING: readonly FailureCode[] = ["offline", "rate-limited", "in-doubt", "unauthorized"];
 
 export interface OutboxEvents {
   /** Feeds updates to the machine, all in one turn. Their answers come back by `settled`. */
@@ -125,7 +125,10 @@ export class DurableOutbox {
     }
     if (open.length === 0) return;
     try {
-      this.#tell({ type: "kept", kept: await this.#add(open) });
+      const kept = await this.#add(open);
+      this.#tell({ type: "kept", kept });
+      const names = new Set(kept.map(({ update }) => nameOf(update)));
+      for (const { update } of open) if (!names.has(nameOf(update))) this.#publishEnd(update, null); // Dismissed.
     } catch (error) {
       for (const { update } of open) this.#refuse(update, error);
       // What a page asks for again may be kept by a worker that did not live to tell.

@@ -12,6 +12,8 @@ import type { Conclusion, Kept, Marked, OutboxPersistence } from "./outbox-persi
 /** Raised with every change of what is stored; the new version must take over what the old one holds. */
 const FORMAT_VERSION = 1;
 const LIST_PATIENCE_MS = 10_000;
+/** A page that asks again for what was dismissed has not been away for longer than this. */
+const DISMISSED_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** An update as it is kept: its line, as it will be sent. */
 interface Stored {
@@ -25,6 +27,8 @@ interface Stored {
 
 interface Schema extends DBSchema {
   updates: { key: number; value: Stored; indexes: { name: string } };
+  /** Names, with the time of their dismissal. */
+  dismissed: { key: string; value: number };
 }
 
 /** The name of the database, and of the lock of the worker that sends what is in it. */
@@ -40,7 +44,10 @@ export class IdbOutbox implements OutboxPersistence {
       name: this.#name,
       // What is here is nowhere else.
       durability: "strict",
-      create: (fresh) => void fresh.createObjectStore("updates", { autoIncrement: true }).createIndex("name", "name"),
+      create: (fresh) => {
+        fresh.createObjectStore("updates", { autoIncrement: true }).createIndex("name", "name");
+        fresh.createObjectStore("dismissed");
+      },
     });
   }
 
@@ -59,19 +66,23 @@ export class IdbOutbox implements OutboxPersistence {
 
   add(updates: readonly Omit<Kept, "place">[]): Promise<Kept[]> {
     return this.#db.queue(() =>
-      this.#db.write(["updates"], async (tx) => {
+      this.#db.write(["updates", "dismissed"], async (tx) => {
         const store = tx.objectStore("updates");
-        const added = updates.map(async (update): Promise<Kept> => {
+        const added = updates.map(async (update): Promise<Kept[]> => {
           const stored = toStored(update);
-          const place = await store.index("name").getKey(stored.name);
-          if (place === undefined) return { ...update, place: await store.add(stored) };
+          const [place, dismissedAt] = await Promise.all([
+            store.index("name").getKey(stored.name),
+            tx.objectStore("dismissed").get(stored.name),
+          ]);
+          if (dismissedAt !== undefined) return [];
+          if (place === undefined) return [{ ...update, place: await store.add(stored) }];
           const kept = toKept(place, (await store.get(place))!);
-          if (kept) return kept;
+          if (kept) return [kept];
           // What is damaged is written anew.
           await store.put(stored, place);
-          return { ...update, place };
+          return [{ ...update, place }];
         });
-        return Promise.all(added);
+        return (await Promise.all(added)).flat();
       }),
     );
   }
@@ -95,10 +106,21 @@ export class IdbOutbox implements OutboxPersistence {
     });
   }
 
-  async dismiss(place: number): Promise<boolean> {
-    const isOut = ({ failure, sentAt }: Stored): boolean => failure !== undefined || sentAt === undefined;
-    const changed = await this.#change([place], (stored) => (isOut(stored) ? "delete" : undefined));
-    return changed.length > 0;
+  dismiss(place: number): Promise<boolean> {
+    return this.#db.queue(() =>
+      this.#db.write(["updates", "dismissed"], async (tx) => {
+        const store = tx.objectStore("updates");
+        const stored = await store.get(place);
+        if (!stored || (stored.sentAt !== undefined && !stored.failure)) return false;
+        const dismissed = tx.objectStore("dismissed");
+        const now = Date.now();
+        for (let old = await dismissed.openCursor(); old; old = await old.continue()) {
+          if (old.value < now - DISMISSED_MS) await old.delete();
+        }
+        await Promise.all([store.delete(place), dismissed.put(now, stored.name)]);
+        return true;
+      }),
+    );
   }
 
   close(): Promise<void> {

@@ -31,13 +31,13 @@ export interface Conclusion {
 export interface OutboxPersistence {
   /** Everything that is kept, in its order. */
   load(): Promise<Kept[]>;
-  /** Appends updates, but for those whose names are there already; says how each of them is kept. */
+  /** Appends updates, but for those whose names are there already; says how each is kept. What was dismissed stays out. */
   add(updates: readonly Omit<Kept, "place">[]): Promise<Kept[]>;
   /** Notes that these are about to be sent. Those that are there to be sent are told as they were before. */
   markSent(places: readonly number[], sentAt: number): Promise<Marked[]>;
   /** Says which of them were there and without an end, so that each end is told by one worker. */
   conclude(conclusions: readonly Conclusion[]): Promise<number[]>;
-  /** Takes out what has failed or was never sent; false if it is on its way, or not there. */
+  /** Takes out what has failed or was never sent, for good; false if it is on its way, or not there. */
   dismiss(place: number): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -8,9 +8,10 @@ export interface MemoryOutboxDisk {
   kept: Map<number, Kept>;
   /** Places that were given out. */
   used: number;
+  dismissed: Set<string>;
 }
 
-export const newMemoryOutboxDisk = (): MemoryOutboxDisk => ({ kept: new Map(), used: 0 });
+export const newMemoryOutboxDisk = (): MemoryOutboxDisk => ({ kept: new Map(), used: 0, dismissed: new Set() });
 
 export class MemoryOutbox implements OutboxPersistence {
   readonly #disk: MemoryOutboxDisk;
@@ -29,8 +30,9 @@ export class MemoryOutbox implements OutboxPersistence {
     this.#demandOpen();
     const places = new Map([...this.#disk.kept.values()].map((kept) => [nameOf(kept.update), kept.place]));
     // What cannot be copied is refused before anything is written.
-    return structuredClone(updates).map((update) => {
+    return structuredClone(updates).flatMap((update) => {
       const name = nameOf(update.update);
+      if (this.#disk.dismissed.has(name)) return [];
       const there = this.#disk.kept.get(places.get(name) ?? 0);
       if (there) return structuredClone(there);
       this.#disk.used += 1;
@@ -67,6 +69,7 @@ export class MemoryOutbox implements OutboxPersistence {
     this.#demandOpen();
     const kept = this.#disk.kept.get(place);
     if (!kept || (kept.sentAt !== undefined && !kept.failure)) return false;
+    this.#disk.dismissed.add(nameOf(kept.update));
     return this.#disk.kept.delete(place);
   }
 

@@ -51,16 +51,18 @@ const failureOf = ({ clientId, id }: Update): OperationFailed => ({
 /** What should be on the disk. */
 class Expected {
   kept: Kept[] = [];
+  readonly #dismissed = new Set<string>();
 
   add(updates: readonly Queued[], added: readonly Kept[]): void {
+    const wanted = updates.filter(({ update }) => !this.#dismissed.has(nameOf(update)));
     demandEqual(
       added.map(({ update }) => nameOf(update)),
-      updates.map(({ update }) => nameOf(update)),
+      wanted.map(({ update }) => nameOf(update)),
       "what was added",
     );
     for (const [index, one] of added.entries()) {
       const there = this.kept.find(({ update }) => nameOf(update) === nameOf(one.update));
-      demandEqual(one, there ?? { ...updates[index]!, place: one.place }, "how it is kept");
+      demandEqual(one, there ?? { ...wanted[index]!, place: one.place }, "how it is kept");
       if (there) continue;
       if (one.place <= (this.kept.at(-1)?.place ?? -Infinity)) throw new Error("a place that does not rise");
       this.kept.push(one);
@@ -94,6 +96,7 @@ class Expected {
 
   dismiss(place: number): boolean {
     const out = this.places([place], ({ failure, sentAt }) => failure !== undefined || sentAt === undefined);
+    for (const { update, place: at } of this.kept) if (out.includes(at)) this.#dismissed.add(nameOf(update));
     this.kept = this.kept.filter((kept) => !out.includes(kept.place));
     return out.length > 0;
   }

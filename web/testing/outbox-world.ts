@@ -63,7 +63,8 @@ class Clock {
   }
 }
 
-type Decision = { seq: number } | { code: "conflict" | "unavailable" };
+type Decision = { seq: number } | { code: "conflict" | Refusal };
+type Refusal = "overloaded" | "unavailable";
 
 /** Decides updates as `src/group.ts` does, at once and for good. */
 class ModelPrimary {
@@ -88,11 +89,13 @@ class ModelPrimary {
     const room = isFaulty && random.chance(0.2) ? random.between(0, updates.length) : Infinity;
     const isDiskWell = !isFaulty || random.chance(0.97);
     return updates.map((update, index) => {
-      const { clientId, id, repeat } = update;
+      const { clientId, id } = update;
       const failed = { type: "operation-failed", clientId, id } as const;
-      if (index >= room) return { ...failed, code: "overloaded", ...(!repeat && { applied: false }) };
-      const decision = this.#place(update, isDiskWell);
-      if (!decision) return { ...failed, code: "expired" };
+      const decision = this.#place(update, index >= room ? "overloaded" : isDiskWell ? undefined : "unavailable");
+      if (!decision) {
+        this.#world.expired.add(nameOf(update));
+        return { ...failed, code: "expired" };
+      }
       if ("code" in decision) return { ...failed, code: decision.code, applied: false };
       if (isFaulty && random.chance(0.05)) return { ...failed, code: "in-doubt" };
       if (isFaulty && random.chance(0.02)) return { ...failed, code: "unconfirmed", applied: true, seq: decision.seq };
@@ -100,7 +103,7 @@ class ModelPrimary {
     });
   }
 
-  #place(update: Update, isDiskWell: boolean): Decision | undefined {
+  #place(update: Update, refusal: Refusal | undefined): Decision | undefined {
     const { id, settled, repeat } = update;
     const clientId = update.clientId!;
     const name = nameOf(update);
@@ -120,7 +123,7 @@ class ModelPrimary {
     const known = record?.outcomes.get(id);
     if (known) return known;
     const { settled: before, outcomes } = record ?? { settled: 0, outcomes: new Map<number, Decision>() };
-    const decision = isDiskWell ? this.#decide(update, name) : ({ code: "unavailable" } as const);
+    const decision = refusal ? { code: refusal } : this.#decide(update, name);
     outcomes.set(id, decision);
     for (const one of outcomes.keys()) if (one <= settled) outcomes.delete(one);
     this.#world.demand(outcomes.size < OUTCOMES_PER_CLIENT_MAX, "outcomes that nobody settles");
@@ -517,10 +520,10 @@ export class Page {
     );
   }
 
-  dismiss({ id, error }: PendingUpdate): void {
+  dismiss({ id }: PendingUpdate): void {
     void this.pending.dismiss(id).then((isOut) => {
       // Of what has expired nobody knows whether it was done.
-      if (isOut && error?.code !== "expired") this.dismissed.push(id);
+      if (isOut && !this.#world.expired.has(id)) this.dismissed.push(id);
     });
   }
 
@@ -553,6 +556,7 @@ export class World {
   /** The first place of each update that was ever on disk. */
   readonly places = new Map<string, number>();
   /** What was ended on disk. */
+  readonly expired = new Set<string>();
   readonly ended = new Set<string>();
   readonly madeAt = new Map<string, number>();
   readonly pages: Page[];
