@@ -11,7 +11,7 @@ import { POLLING, waitForInSync } from "./tab.ts";
 const RESTARTED_MS = 10_000;
 /** A replica whose database has gone notices it at once, and writes everything again. */
 const REWRITTEN_MS = 5000;
-/** Refusals are suffered for 5 s. */
+/** Refusals are suffered for 2 s. */
 const GIVEN_UP_MS = 10_000;
 /** The first attempt follows after 5 s, the next one 10 s later. */
 const TRIED_AGAIN_MS = 20_000;

@@ -30,7 +30,10 @@ export interface ReplicaOptions {
   durability?: Durability;
   /** Hold only the keys that begin with one of these; left out, all. */
   prefixes?: readonly string[];
-  /** Makes the worker, in place of the built-in way. `name` tells replicas apart and belongs into a SharedWorker's options. */
+  /**
+   * Makes the worker, in place of the built-in way. `name` tells replicas apart and belongs into a SharedWorker's options;
+   * with `isShared` false a dedicated Worker is asked for.
+   */
   worker?: WorkerFactory;
 }
 
@@ -50,8 +53,8 @@ export async function openReplica(options: ReplicaOptions): Promise<Replica> {
 }
 
 /** A SharedWorker where there are any, else a worker of this page alone. Bundlers must find both calls as they stand. */
-function makeWorker(name: string): SharedWorker | Worker {
-  if (typeof SharedWorker === "undefined") {
+function makeWorker(name: string, isShared: boolean): SharedWorker | Worker {
+  if (!isShared || typeof SharedWorker === "undefined") {
     return new Worker(new URL("./replica/worker.ts", import.meta.url), { type: "module", name });
   }
   return new SharedWorker(new URL("./replica/worker.ts", import.meta.url), { type: "module", name });

@@ -3,8 +3,11 @@
 import { DeadlineError } from "./deadline.ts";
 import type { FromPage, Open, Opened, ReplicaSettings, ToPage } from "./feed.ts";
 
-/** Makes the replica's worker, for apps whose bundler needs to see it in their own code. */
-export type WorkerFactory = (name: string) => SharedWorker | Worker;
+/**
+ * Makes the replica's worker, for apps whose bundler needs to see it in their own code. With `isShared` false it should be
+ * a worker of this page alone: the one that pages share does not answer, nor would another in the same process.
+ */
+export type WorkerFactory = (name: string, isShared: boolean) => SharedWorker | Worker;
 
 export interface LinkEvents {
   received(items: ToPage[]): void;
@@ -39,7 +42,7 @@ export class Link {
     events: LinkEvents,
   ) {
     this.#events = events;
-    this.#worker = makeWorker(workerName(settings, generation));
+    this.#worker = makeWorker(workerName(settings, generation), generation === 0);
     const { port1, port2 } = new MessageChannel();
     this.#feed = port1;
     port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => {
@@ -85,6 +88,8 @@ export class Link {
     this.#ended.abort();
     clearInterval(this.#beatTimer);
     this.send({ type: "farewell" });
+    // What is on its way already would run script in a page that browsers are about to put away.
+    this.#feed.onmessage = null;
     this.#feed.close();
   }
 

@@ -135,9 +135,8 @@ export class PageReplica implements Replica {
         this.#updateStatus();
       },
       () => {
-        this.#updateStatus();
-        this.#generation += 1;
-        this.#relink();
+        this.#link?.close();
+        this.#lost(new Error("the replica's worker does not answer"), true);
       },
     );
     this.#pending = new PendingUpdates(randomId(), {

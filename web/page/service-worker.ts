@@ -9,6 +9,10 @@
 interface ExtendableEvent extends Event {
   waitUntil(promise: Promise<unknown>): void;
 }
+interface InstallEvent extends ExtendableEvent {
+  /** Missing where browsers do not have it yet. */
+  addRoutes?(rules: readonly { condition: object; source: object }[]): Promise<void>;
+}
 interface FetchEvent extends ExtendableEvent {
   readonly request: Request;
   respondWith(response: Promise<Response>): void;
@@ -16,7 +20,8 @@ interface FetchEvent extends ExtendableEvent {
 interface ServiceWorkerScope {
   readonly location: Location;
   readonly clients: { claim(): Promise<void>; matchAll(options: object): Promise<readonly unknown[]> };
-  addEventListener(type: "install" | "activate", listener: (event: ExtendableEvent) => void): void;
+  addEventListener(type: "install", listener: (event: InstallEvent) => void): void;
+  addEventListener(type: "activate", listener: (event: ExtendableEvent) => void): void;
   addEventListener(type: "fetch", listener: (event: FetchEvent) => void): void;
   skipWaiting(): Promise<void>;
 }
@@ -34,7 +39,13 @@ const NAVIGATION_PATIENCE_MS = 2000;
 const scope = globalThis as unknown as ServiceWorkerScope;
 const files = new Set(PAGE_FILES);
 
-scope.addEventListener("install", (event) => event.waitUntil(install()));
+scope.addEventListener("install", (event) => {
+  event.waitUntil(install());
+  // The browser takes these from the cache by itself, also when the process of this worker hangs.
+  const condition = { urlPattern: new URLPattern({ pathname: "/assets/*", baseURL: scope.location.origin }) };
+  const routed = event.addRoutes?.([{ condition, source: { cacheName: CACHE } }]);
+  if (routed) event.waitUntil(routed);
+});
 scope.addEventListener("activate", (event) => event.waitUntil(activate()));
 scope.addEventListener("fetch", (event) => {
   const { request } = event;

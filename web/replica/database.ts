@@ -16,6 +16,8 @@ export interface DatabaseSettings<Schema extends DBSchema> {
   durability: "relaxed" | "strict";
   /** Makes the stores of a fresh database. There is no other version of it: a new format is a new name. */
   readonly create: (fresh: IDBPDatabase<Schema>) => void;
+  /** Looks at a connection before it is used; throws LostError if there is no use in it. */
+  readonly opened?: (connection: IDBPDatabase<Schema>) => Promise<void>;
   /** The connection was taken away: someone deletes the database, or the browser does. */
   readonly interrupted?: (reason: string) => void;
 }
@@ -44,12 +46,30 @@ export class Database<Schema extends DBSchema> {
     return this.#twice(() => this.#transact(names, "readonly", body));
   }
 
-  /** Resolves when it is durable; rejects when nothing of it is there. `body` may run twice. */
+  /**
+   * Resolves when it is durable. When it rejects, nothing of it is there; after DeadlineError it may still come, ahead of
+   * whatever is asked afterwards. `body` may run twice.
+   */
   write<Names extends StoreNames<Schema>[], Value>(
     names: Names,
     body: (tx: IDBPTransaction<Schema, Names, "readwrite">) => Promise<Value>,
   ): Promise<Value> {
     return this.#twice(() => this.#transact(names, "readwrite", body));
+  }
+
+  /**
+   * The same for a `body` that asks for everything before it waits for anything: then the transaction ends by itself,
+   * even if this thread is stopped in the middle of it, and nobody has to wait behind it.
+   */
+  writeAtOnce<Names extends StoreNames<Schema>[], Value>(
+    names: Names,
+    body: (tx: IDBPTransaction<Schema, Names, "readwrite">) => Promise<Value>,
+  ): Promise<Value> {
+    return this.write(names, (tx) => {
+      const done = body(tx);
+      tx.commit();
+      return done;
+    });
   }
 
   /** Waits for what is being written, and lets go. Whatever is asked afterwards rejects. */
@@ -83,28 +103,27 @@ export class Database<Schema extends DBSchema> {
   ): Promise<Value> {
     const connection = this.#connection ?? (await this.#connect());
     const tx = connection.transaction(names, mode, { durability: this.#settings.durability });
-    const { done } = tx;
-    done.catch(() => {}); // Whatever it is, `body` or the last line throws it.
-    let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      abort(tx);
-    }, PATIENCE_MS);
+    tx.done.catch(() => {}); // Whatever it is, `body` or what follows it throws it.
     try {
-      const value = await body(tx);
-      await done;
-      return value;
+      const run = async (): Promise<Value> => {
+        const value = await body(tx);
+        await tx.done;
+        return value;
+      };
+      return await withDeadline(run(), PATIENCE_MS, WHAT);
     } catch (error) {
-      abort(tx);
-      throw isLate ? new DeadlineError(WHAT, PATIENCE_MS) : error;
-    } finally {
-      clearTimeout(timer);
+      try {
+        tx.abort();
+      } catch {
+        // It has ended by itself, or will without us.
+      }
+      throw error;
     }
   }
 
   async #connect(): Promise<IDBPDatabase<Schema>> {
     if (this.#isClosed) throw new Error("the database is closed");
-    const { name, create } = this.#settings;
+    const { name, create, opened } = this.#settings;
     const interrupt = (reason: string): void => {
       void opening.then((connection) => this.#interrupt(connection, reason));
     };
@@ -113,13 +132,17 @@ export class Database<Schema extends DBSchema> {
       blocking: () => interrupt("the local database is being deleted"),
       terminated: () => interrupt("the browser has closed the local database"),
     });
+    const ready = opening.then(async (connection) => {
+      await opened?.(connection);
+      return connection;
+    });
     try {
-      this.#connection = await withDeadline(opening, PATIENCE_MS, WHAT);
+      this.#connection = await withDeadline(ready, PATIENCE_MS, WHAT);
+      return this.#connection;
     } catch (error) {
       opening.then((late) => late.close()).catch(() => {});
       throw error;
     }
-    return this.#connection;
   }
 
   #interrupt(connection: IDBPDatabase<Schema>, reason: string): void {
@@ -132,13 +155,5 @@ export class Database<Schema extends DBSchema> {
   #disconnect(): void {
     this.#connection?.close();
     this.#connection = undefined;
-  }
-}
-
-function abort(tx: { abort(): void }): void {
-  try {
-    tx.abort();
-  } catch {
-    // It has ended by itself.
   }
 }

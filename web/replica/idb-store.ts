@@ -3,9 +3,12 @@
 //
 //   pages   the state at the checkpoint's cursor, as texts of `packPages`
 //   log     what came after: records of whole steps, each with its own epoch, prev and seq
-//   meta    the checkpoint (its cursor and the replica's lasting id), and the term: a random name that whoever claims the
-//           database gives to the time of his rule. Each transaction that writes looks at it first, so that a replica
-//           which was thought dead, and wakes up in the middle of a write, changes nothing (a fencing token).
+//   meta    the checkpoint: its cursor and the replica's lasting id; the term: a random name that whoever claims the
+//           database gives to the time of his rule; and the terms that are over
+//
+// A replica that was thought dead, and wakes up in the middle of a write, must change nothing (a fencing token). So each
+// transaction that writes first adds its own term to those that are over, which fails if it is one, and takes it back. No
+// answer has to be awaited for that: a writer that is frozen leaves no open transaction, before which others would wait.
 //
 // Nothing but the transaction itself is awaited inside a transaction.
 
@@ -31,13 +34,18 @@ const FOLD_AT_ONCE = 4;
 interface Schema extends DBSchema {
   log: { key: number; value: StepLines[] };
   pages: { key: number; value: string };
-  meta: { key: "checkpoint" | "term"; value: Checkpoint | Term };
+  meta: { key: string; value: Checkpoint | Term };
 }
 interface Term {
   term: string;
 }
+type Transaction = IDBPTransaction<Schema, StoreName[], "readwrite">;
 type StoreName = "log" | "pages" | "meta";
 const STORES: StoreName[] = ["log", "pages", "meta"];
+
+/** So many terms that are over are remembered. */
+const OVER_MAX = 1000;
+const overKey = (term: string): string => `over:${term}`;
 
 /** The name of the database, and of the lock of its writer. A replica of some prefixes is not one of others. */
 export function databaseName(url: string, prefixes: readonly string[] | undefined, version = FORMAT_VERSION): string {
@@ -60,6 +68,7 @@ export class IdbStore implements ReplicaPersistence {
   readonly #db: Database<Schema>;
   readonly #readImage: () => Image | undefined;
   readonly #term = randomId();
+  #hasClaimed = false;
   #hasCheckpoint = false;
   #logRecords = 0;
   #logUnits = 0;
@@ -85,6 +94,10 @@ export class IdbStore implements ReplicaPersistence {
         fresh.createObjectStore("pages");
         fresh.createObjectStore("meta");
       },
+      opened: async (connection) => {
+        const found = this.#hasClaimed ? await connection.get("meta", "term") : undefined;
+        if (this.#hasClaimed && !isTerm(found, this.#term)) throw new LostError("the local database was replaced");
+      },
       interrupted,
     });
   }
@@ -94,12 +107,14 @@ export class IdbStore implements ReplicaPersistence {
   }
 
   async claim(): Promise<Stored> {
+    this.#hasClaimed = false;
     const stored = await this.#db.queue(() =>
       this.#db.write(STORES, async (tx) => {
-        await tx.objectStore("meta").put({ term: this.#term }, "term");
+        await this.#beginTerm(tx);
         return readAll(tx);
       }),
     );
+    this.#hasClaimed = true;
     this.#hasCheckpoint = stored.checkpoint !== undefined;
     this.#logRecords = stored.records;
     this.#logUnits = stored.steps.reduce((sum, step) => sum + unitsOf(step), 0);
@@ -121,13 +136,11 @@ export class IdbStore implements ReplicaPersistence {
 
   clear(): Promise<void> {
     return this.#db.queue(async () => {
-      await this.#write(async (tx) => {
-        await Promise.all([
-          tx.objectStore("log").clear(),
-          tx.objectStore("pages").clear(),
-          tx.objectStore("meta").delete("checkpoint"),
-        ]);
-      });
+      await this.#write((tx) => [
+        tx.objectStore("log").clear(),
+        tx.objectStore("pages").clear(),
+        tx.objectStore("meta").delete("checkpoint"),
+      ]);
       this.#hasCheckpoint = false;
       this.#logRecords = this.#logUnits = 0;
     });
@@ -145,7 +158,7 @@ export class IdbStore implements ReplicaPersistence {
   }
 
   async #append(steps: StepLines[]): Promise<void> {
-    await this.#write(async (tx) => void (await tx.objectStore("log").add(steps)));
+    await this.#write((tx) => [tx.objectStore("log").add(steps)]);
     this.#logRecords += 1;
     for (const step of steps) this.#logUnits += unitsOf(step);
   }
@@ -155,14 +168,14 @@ export class IdbStore implements ReplicaPersistence {
     assert(image !== undefined, "a checkpoint is of a state");
     const pages = packPages(image.entries);
     const { epoch, seq } = image;
-    await this.#write(async (tx) => {
+    await this.#write((tx) => {
       const store = tx.objectStore("pages");
-      await Promise.all([
+      return [
         tx.objectStore("log").clear(),
         store.clear(),
         ...pages.map((page, number) => store.put(page, number)),
         tx.objectStore("meta").put({ secondaryId, epoch, seq }, "checkpoint"),
-      ]);
+      ];
     });
     this.#hasCheckpoint = true;
     this.#logRecords = this.#logUnits = 0;
@@ -176,16 +189,31 @@ export class IdbStore implements ReplicaPersistence {
     this.#foldTimer = setTimeout(() => void this.checkpoint(secondaryId).catch(() => {}), delayMs);
   }
 
-  #write(body: (tx: IDBPTransaction<Schema, StoreName[], "readwrite">) => Promise<void>): Promise<void> {
-    return this.#db.write(STORES, async (tx) => {
-      const found = await tx.objectStore("meta").get("term");
-      if (!found) throw new LostError("the local database was deleted");
-      if (!("term" in found) || found.term !== this.#term)
+  /** Whoever had the database cannot write any more. */
+  async #beginTerm(tx: Transaction): Promise<void> {
+    const meta = tx.objectStore("meta");
+    const [found, count] = await Promise.all([meta.get("term"), meta.count()]);
+    if (count > OVER_MAX) await meta.delete(IDBKeyRange.bound(overKey(""), overKey("\uffff")));
+    if (found && "term" in found && found.term !== this.#term) await meta.put(found, overKey(found.term));
+    await meta.put({ term: this.#term }, "term");
+  }
+
+  #write(requests: (tx: Transaction) => Promise<unknown>[]): Promise<void> {
+    return this.#db.writeAtOnce(STORES, (tx) => {
+      const asked = requests(tx);
+      const meta = tx.objectStore("meta");
+      const own = overKey(this.#term);
+      const isMine = meta.add({ term: this.#term }, own).catch((error: unknown) => {
+        if ((error as Error).name !== "ConstraintError") throw error;
         throw new LostError("another replica keeps the local copy now");
-      await body(tx);
+      });
+      return Promise.all([isMine, meta.delete(own), ...asked]).then(() => {});
     });
   }
 }
+
+const isTerm = (found: Checkpoint | Term | undefined, term: string): boolean =>
+  found !== undefined && "term" in found && found.term === term;
 
 async function readAll(
   tx: IDBPTransaction<Schema, StoreName[], "readonly" | "readwrite">,

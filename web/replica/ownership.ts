@@ -12,8 +12,8 @@ import type { Tenure } from "./lock.ts";
 import { LostError } from "./replica-persistence.ts";
 import type { Image, Stored } from "./replica-persistence.ts";
 
-/** Storage that refuses for so long is given up. */
-const REFUSALS_MS = 5000;
+/** Storage that refuses for so long is given up: before users are let go who wait to see what was acked. */
+const REFUSALS_MS = 2000;
 /** After that it is tried again, at first after this, and after twice as long each time that it fails. */
 const RETRY_BASE_MS = 5000;
 const RETRY_CAP_MS = 60_000;

@@ -35,7 +35,7 @@ export class LostError extends Error {
  * writes: instead of steps it may store the state that they led to, or a later one.
  *
  * Every write is one transaction. When its promise resolves it is durable, with all that was asked before; when it
- * rejects, nothing of it is there. Writes take effect in the order of the calls. Only who has claimed the disk last may
+ * rejects, nothing of it is there, but after DeadlineError it may still come, ahead of what is asked afterwards. Writes take effect in the order of the calls. Only who has claimed the disk last may
  * write; for anybody else every write rejects with LostError.
  */
 export interface ReplicaPersistence {
