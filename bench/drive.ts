@@ -42,6 +42,7 @@ export class Driver {
         this.stop();
         reject(new Error(`not finished after ${limitMs / 1000} s`));
       }, limitMs);
+      if (!this.#process.connected) return ended();
       this.#process.on("message", answered);
       this.#process.on("exit", ended);
       this.#process.send(order);

@@ -39,6 +39,10 @@ async function obey(order: Order): Promise<Figure[]> {
 
 /** Writes entries and waits until the server has shown all of them to another replica. */
 async function fill(adapter: Adapter, store: string, count: number): Promise<void> {
+  if (adapter.fill) {
+    const entries = Array.from({ length: count }, (_, i) => [keyOf(i), valueOf(i)] as const);
+    return adapter.fill(store, entries);
+  }
   const atOnce = 1000;
   let stepped: () => void = () => {};
   const writer = await adapter.openWriter(store);
@@ -66,5 +70,9 @@ process.on("message", (order: Order) => {
         error: error instanceof Error ? (error.stack ?? error.message) : String(error),
       } satisfies Report),
   );
+});
+// Some clients still ask after they have been closed, and nobody takes the answer.
+process.on("unhandledRejection", (reason) => {
+  process.stderr.write(` (left behind: ${String(reason).slice(0, 200)})`);
 });
 process.on("disconnect", () => process.exit());

@@ -131,7 +131,7 @@ export class SystemServer {
     const [command, args] =
       system.server.kind === "workerd"
         ? await workerd(system.server, await workshop.bundleWorker(system), workshop.pages, folder, port)
-        : nodeServer(system, folder, port);
+        : nodeServer(system, folder, workshop.pages, port);
     if (inspectorPort !== undefined) args.push(`--inspector-addr=127.0.0.1:${inspectorPort}`);
     const started = spawn(command, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] });
     const said: string[] = [];
@@ -212,9 +212,9 @@ const main :Workerd.Worker = (
   return [join(BIN, "workerd"), ["serve", join(folder, "config.capnp")]];
 }
 
-function nodeServer(system: System, folder: string, port: number): [string, string[]] {
+function nodeServer(system: System, folder: string, pages: string, port: number): [string, string[]] {
   const file = join(import.meta.dirname, "systems", system.folder, "server.ts");
-  return [process.execPath, [file, String(port), join(folder, "state")]];
+  return [process.execPath, [file, String(port), join(folder, "state"), pages]];
 }
 
 async function freePort(): Promise<number> {

@@ -58,6 +58,8 @@ export interface Adapter {
   openSockets?(store: string, count: number, seen: (socket: number, changes: number) => void): Promise<Closable>;
   /** Rows that the server's database has written for this store, those of indexes included. */
   rowsWritten?(store: string): Promise<number>;
+  /** Puts the first entries into a store, where one write after the other would take too long. */
+  fill?(store: string, entries: readonly (readonly [key: string, value: string])[]): Promise<void>;
   /** Another way of writing that the system has; measured beside the first. */
   openSecondWriter?(store: string): Promise<{ name: string; writer: Writer }>;
 }

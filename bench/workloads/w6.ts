@@ -9,6 +9,7 @@ const SOCKETS = 1000;
 const WARM_UP = 5;
 const SINGLE = 30;
 const BURST = 100;
+const SLOW = 100_000;
 
 export const w6: NodeWorkload = {
   cells: () => [""],
@@ -47,21 +48,27 @@ export const w6: NodeWorkload = {
       if (i >= WARM_UP) single.push(ms);
       await acked;
     }
-    const many = isQuick ? 2000 : 5000;
-    const acks: Promise<unknown>[] = [];
-    const burstMs = await untilSeen(many, async () => {
-      for (let start = 0; start < many; start += BURST) {
-        for (let i = start; i < start + BURST; i++) acks.push(writer.write(keyOf(1000 + i), valueOf(i)));
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    });
-    await Promise.all(acks);
+    const many = async (count: number): Promise<number> => {
+      const acks: Promise<unknown>[] = [];
+      const first = written;
+      const ms = await untilSeen(count, async () => {
+        for (let start = 0; start < count; start += BURST) {
+          for (let i = start; i < start + BURST; i++) acks.push(writer.write(keyOf(1000 + first + i), valueOf(i)));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      });
+      await Promise.all(acks);
+      return ((count * SOCKETS) / ms) * 1000;
+    };
+    // A system that sends every change as a frame of its own is asked for no more than one burst.
+    let rate = await many(BURST);
+    if (rate > SLOW) rate = await many(isQuick ? 2000 : 5000);
     await sockets.close();
     await writer.close();
     return [
       { metric: "one change -> at all 1,000 sockets, p50", unit: "ms", value: quantile(single, 0.5) },
       { metric: "one change -> at all 1,000 sockets, p99", unit: "ms", value: quantile(single, 0.99) },
-      { metric: "bursts of 100", unit: "deliveries/s", value: ((many * SOCKETS) / burstMs) * 1000 },
+      { metric: "bursts of 100", unit: "deliveries/s", value: rate },
     ];
   },
 };

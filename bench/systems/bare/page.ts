@@ -53,7 +53,10 @@ offer({
       else high = middle;
     }
     const found: unknown[] = [];
-    for (; sortedKeys[low]?.startsWith(prefix); low++) found.push(entries.get(sortedKeys[low]!));
+    for (const key of sortedKeys.slice(low, low + 1000)) {
+      if (!key.startsWith(prefix)) break;
+      found.push(entries.get(key));
+    }
     return found;
   },
 });

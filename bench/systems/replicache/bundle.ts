@@ -1,0 +1,1 @@
+export { Replicache } from "replicache";
