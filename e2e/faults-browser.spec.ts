@@ -215,13 +215,13 @@ test("a stopped process that holds the lock is superseded, and is right when it 
   const renderer = await own.rendererOf(holder);
   expect(await own.rendererOf(other)).not.toBe(renderer);
 
-  // Something is always on its way to the disk.
-  await witness.keepWriting(near, "near");
-  await witness.keepWriting(other, "other");
-  await witness.progress(other);
+  // Nothing is on its way to the disk: a process that is stopped while it hands a transaction over keeps it open.
+  await witness.recovered(RESUMED_MS);
   witness.suspend(holder);
   signal(renderer, "SIGSTOP");
   try {
+    await witness.keepWriting(near, "near");
+    await witness.keepWriting(other, "other");
     await waitForMode(other, true, SUPERSEDED_MS);
     await witness.progress(other);
   } finally {
