@@ -25,6 +25,10 @@ const kept = new Map<string, Figure[][]>();
 export function browserWorkload(workload: BrowserWorkload, cells: OutsideWorkload["cells"]): OutsideWorkload {
   return {
     cells,
+    async prepare(bench, system, cell) {
+      await bench.workshop.bundlePage(system);
+      await storeWith(countOf(cell), bench, system);
+    },
     async run(bench, system, cell) {
       const opener = `${system.name} ${cell}`;
       // A workload that comes later has as many rounds as the one that opened the sessions.
@@ -47,27 +51,28 @@ function queueOf(system: System, cell: string, workload: BrowserWorkload): Figur
   return queue;
 }
 
+const countOf = (cell: string): number => Number(cell.replace(/\D/g, ""));
+
 const filled = new Map<string, string>();
 
-/** A store with so many entries, filled once and used by all rounds. */
+/** A store with so many entries, filled once for as long as its server lives. */
 async function storeWith(count: number, bench: Bench, system: System): Promise<string> {
-  const name = `${system.name} ${count}`;
+  const { server, driver } = await bench.driverOf(system);
+  const name = `${server.origin} ${count}`;
   const present = filled.get(name);
   if (present !== undefined) return present;
   const store = bench.newStore();
-  const { driver } = await bench.driverOf(system);
   await driver.order({ type: "fill", store, count }, 120_000);
   filled.set(name, store);
   return store;
 }
 
 async function session(bench: Bench, system: System, cell: string): Promise<void> {
-  const count = Number(cell.replace(/\D/g, ""));
+  const count = countOf(cell);
   const label = count.toLocaleString("en");
   const figures: Record<BrowserWorkload, Figure[]> = { W3: [], W4: [], W5: [], W7: [] };
   const store = await storeWith(count, bench, system);
   const { server } = await bench.driverOf(system);
-  await bench.workshop.bundlePage(system);
   const profile = await mkdtemp(join(tmpdir(), "headwater-bench-profile-"));
   const limitMs = LIMIT_MS[bench.isQuick ? "quick" : "full"];
   try {

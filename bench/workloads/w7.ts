@@ -14,6 +14,9 @@ const tab = browserWorkload("W7", () => []);
 
 export const w7: OutsideWorkload = {
   cells: (isQuick) => [`server, ${SOCKETS} sockets`, isQuick ? "10,000" : "100,000"],
+  async prepare(bench, system, cell) {
+    if (!cell.startsWith("server")) await tab.prepare!(bench, system, cell);
+  },
   async run(bench, system, cell) {
     if (!cell.startsWith("server")) return tab.run(bench, system, cell);
     const server = await SystemServer.start(system, bench.workshop);
