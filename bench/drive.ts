@@ -14,7 +14,9 @@ export class Driver {
   }
 
   static async start(system: System, origin: string, execArgv: string[] = []): Promise<Driver> {
-    const driver = new Driver(fork(join(import.meta.dirname, "driver.ts"), { execArgv }));
+    const driver = new Driver(
+      fork(join(import.meta.dirname, "driver.ts"), { execArgv: ["--no-warnings", ...execArgv] }),
+    );
     const { folder, variant } = system;
     await driver.order({ type: "open", folder, variant, origin }, 60_000);
     return driver;

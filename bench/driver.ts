@@ -72,7 +72,6 @@ process.on("message", (order: Order) => {
   );
 });
 // Some clients still ask after they have been closed, and nobody takes the answer.
-process.on("unhandledRejection", (reason) => {
-  process.stderr.write(` (left behind: ${String(reason).slice(0, 200)})`);
-});
+process.on("unhandledRejection", () => {});
+process.setMaxListeners(0);
 process.on("disconnect", () => process.exit());
