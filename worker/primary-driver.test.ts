@@ -15,6 +15,7 @@ it("P3: answers nothing about a commit that is in doubt, and asks to be started 
   let hasFailed: (error: unknown) => void;
   const failure = new Promise<unknown>((resolve) => (hasFailed = resolve));
   const driver = new PrimaryDriver(new DoubtfulStore("epoch"), PRIMARY_DEFAULTS, {
+    glance: () => Promise.resolve(),
     comeRound: () => scheduler.wait(0),
     written: () => {},
     ended: () => {},

@@ -12,7 +12,7 @@ import { SOCKETS_MAX } from "../src/limits.ts";
 import { Primary } from "../src/primary.ts";
 import type { MemberStatus, PrimarySettings } from "../src/primary.ts";
 import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
-import type { Downstream, Join, MemberState, Outcome, Update } from "../src/protocol.ts";
+import type { Downstream, Join, MemberState, Outcome, Update, Upstream } from "../src/protocol.ts";
 import { CommitInDoubtError } from "../src/store.ts";
 import type { Commit, Compaction, ListPage, PrimaryPersistence } from "../src/store.ts";
 import { logFailure } from "./log.ts";
@@ -45,6 +45,8 @@ export interface StoreMetrics {
 
 /** What a driver needs of the platform that it runs on. */
 export interface Platform {
+  /** Resolves when the next event has had its turn: soon, but late enough to see whether there is one. */
+  glance(): Promise<void>;
   /** Resolves when the event loop has come round, and with it whatever has arrived in the meantime. */
   comeRound(): Promise<void>;
   /** A commit has been written, so that there is something that will be given up one day. */
@@ -72,6 +74,10 @@ export class PrimaryDriver {
   #nextSession: SessionId = 1;
   #inbox: { input: PrimaryInput; now: number }[] = [];
   #turn: Promise<void> | undefined;
+  /** Frames and requests that wait for the turn. */
+  #arrivals = 0;
+  /** One of them is from a writer who does not wait for answers, so that the next is on its way. */
+  #hasMoreToCome = false;
   #lastNow = 0;
   #parcels = new Map<SessionId, Parcel>();
   // Many sessions get one and the same snapshot: it is encoded once.
@@ -116,6 +122,7 @@ export class PrimaryDriver {
   async operate(update: Update): Promise<Outcome> {
     const request = new RequestSession();
     const session = this.open(() => request);
+    this.#arrive(update);
     void this.#give({ type: "receive", session, message: update });
     const reply = await request.reply;
     this.release(session);
@@ -208,6 +215,7 @@ export class PrimaryDriver {
   async receive(session: SocketSession, frame: string | ArrayBuffer): Promise<void> {
     if (this.#sessions.get(session.id) !== session) return; // It was closed here, and this was on its way.
     const { messages, refusal } = session.read(frame);
+    this.#arrive(messages.at(-1));
     for (const message of messages) void this.#give({ type: "receive", session: session.id, message });
     if (refusal) {
       session.close(CLOSE.badMessage, refusal.detail);
@@ -253,12 +261,23 @@ export class PrimaryDriver {
     return (this.#turn ??= this.#takeTurn());
   }
 
+  /** Notes that a frame or a request has come, by the last of its messages. */
+  #arrive(last: Upstream | undefined): void {
+    this.#arrivals += 1;
+    if (last === undefined || !("settled" in last) || last.clientId === null) return;
+    this.#hasMoreToCome ||= last.settled < last.id - 1;
+  }
+
   /**
    * Each message is an event of its own, and each event would commit on its own. Waiting for the event loop to come
-   * round gathers what has arrived, and all of it shares one commit and leaves as one frame per socket.
+   * round gathers what has arrived, and all of it shares one commit and leaves as one frame per socket. A round takes
+   * a millisecond or more, so whoever is alone does not wait for one.
    */
   async #takeTurn(): Promise<void> {
-    await this.#platform.comeRound();
+    if (!this.#hasMoreToCome) await this.#platform.glance();
+    if (this.#hasMoreToCome || this.#arrivals > 1) await this.#platform.comeRound();
+    this.#arrivals = 0;
+    this.#hasMoreToCome = false;
     this.#turn = undefined;
     if (this.#isStopped) return;
     try {

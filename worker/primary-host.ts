@@ -47,6 +47,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
     };
     this.#driver = new PrimaryDriver(this.#store, settings, {
+      glance,
       comeRound: () => scheduler.wait(0),
       written: () => void this.#setAlarm(),
       ended: (session) => this.#drop(session),
@@ -181,4 +182,12 @@ function readSetting(
   if (setting.ok) return setting.value;
   logFailure("setting-refused", setting.detail);
   return undefined;
+}
+
+/** A byte that goes through a pipe takes a fraction of what a timer takes, and lets the next frame in. */
+async function glance(): Promise<void> {
+  const { readable, writable } = new IdentityTransformStream();
+  const written = writable.getWriter().write(new Uint8Array(1));
+  await readable.getReader().read();
+  await written;
 }
