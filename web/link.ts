@@ -91,6 +91,10 @@ export class Link {
     // What is on its way already would run script in a page that browsers are about to put away.
     this.#feed.onmessage = null;
     this.#feed.close();
+    // A SharedWorker outlives its link, and would keep whatever its handlers know.
+    const worker = this.#worker;
+    worker.onerror = null;
+    ("port" in worker ? worker.port : worker).onmessage = null;
   }
 
   /** The worker holds this lock as long as it lives; getting it means that it has died. */

@@ -262,8 +262,7 @@ export class PageReplica implements Replica {
     this.#listening.abort();
     clearTimeout(this.#relinkTimer);
     clearTimeout(this.#refreshTimer);
-    this.#link?.close();
-    this.#link = undefined;
+    this.#letGo("offline");
     for (const waiter of this.#waiters) waiter.reject(closedError());
     this.#waiters.clear();
   }
@@ -420,8 +419,15 @@ export class PageReplica implements Replica {
   #hide(): void {
     this.#isHidden = true;
     clearTimeout(this.#relinkTimer);
+    this.#letGo("paused");
+  }
+
+  /** Without a link nobody counts on this page, and it knows of nothing new. */
+  #letGo(state: "paused" | "offline"): void {
     this.#link?.close();
     this.#link = undefined;
+    this.#reported = { ...this.#reported, state, inSync: false };
+    this.#updateStatus();
   }
 
   #return(): void {
