@@ -1,6 +1,8 @@
 // What browsers do to pages and workers: they crash, are killed, stopped, frozen, put away and brought back; and clocks jump.
 // Another browser goes on writing all the while.
 
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "@playwright/test";
 import type { BrowserContext, Page } from "@playwright/test";
@@ -8,10 +10,14 @@ import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
 import { signal } from "./processes.ts";
-import { POLLING, waitForInSync } from "./tab.ts";
+import { POLLING, insert, openTab, statusOf, waitForInSync } from "./tab.ts";
+
+const ASSETS = join(import.meta.dirname, "..", "dist", "page", "assets");
 
 /** A worker's death shows at once in a Web Lock. The next one has to load its script and the database, and to connect. */
 const REPLACED_MS = 5000;
+/** An operation that cannot be given to anyone fails after 1 s. */
+const OFFLINE_MS = 3000;
 /** The lock goes to the next replica at once; it reads the disk and joins anew. */
 const TAKEN_OVER_MS = 5000;
 /** A replica that stands still holds its lock until its heart has not beaten for 6 s. */
@@ -110,6 +116,40 @@ test("the SharedWorker is killed, and all of its tabs get a new one", async ({ c
     await Promise.all(tabs.map((tab) => witness.progress(tab, 4, REPLACED_MS)));
   }
   await end(witness, [near, ...tabs], REPLACED_MS);
+});
+
+test("a worker whose script has gone cannot be replaced: operations fail as offline, and status says why", async ({
+  own,
+  primary,
+}) => {
+  const page = await openTab(own.context, `http://localhost:${primary.port}`, "gone");
+  await waitForInSync(page);
+  const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
+  await page.evaluate(
+    async ([url, first]) => {
+      let count = 0;
+      window.headwater.replica = await window.headwater.openReplica({
+        url,
+        worker: (name) => new SharedWorker(count++ === 0 ? first : "/assets/gone.js", { type: "module", name }),
+      });
+    },
+    ["/v1/stores/other", `/assets/${script}`] as const,
+  );
+  await waitForInSync(page);
+  await insert(page, "a", 1);
+  await own.endSharedWorkers("/assets/worker-");
+  await page.waitForFunction(() => window.headwater.replica.status.state === "offline", null, POLLING);
+  const failed = await page.evaluate(async () => {
+    const begin = performance.now();
+    const code = await window.headwater.replica.insert("a", 2).then(
+      () => "acked",
+      (error: unknown) => (error as { code: string }).code,
+    );
+    return { code, ms: performance.now() - begin, shown: window.headwater.replica.get("a") };
+  });
+  expect(failed).toMatchObject({ code: "offline", shown: 1 });
+  expect(failed.ms).toBeLessThan(OFFLINE_MS);
+  expect((await statusOf(page)).lastError).toMatch(/could not be started|has died/);
 });
 
 test("the lock's holder is closed while others write, and the next one becomes durable", async ({

@@ -10,6 +10,8 @@ import type { FromPage, Open, Opened, ReplicaSettings, ToPage } from "./feed.ts"
 export type WorkerFactory = (name: string, isShared: boolean) => SharedWorker | Worker;
 
 export interface LinkEvents {
+  /** The worker runs, and takes what it is sent. */
+  started(): void;
   received(items: ToPage[]): void;
   /** The worker has died, did not start, or (`isHung`) does not answer, though it may still be there. */
   lost(reason: Error, isHung: boolean): void;
@@ -29,6 +31,7 @@ export class Link {
   readonly #feed: MessagePort;
   readonly #ended = new AbortController();
   readonly #events: LinkEvents;
+  #hasStarted = false;
   #beatTimer: ReturnType<typeof setInterval> | undefined;
   // Beats are counted, not timed: after a sleep of the page's own only one can have been missed.
   #missed = 0;
@@ -47,6 +50,7 @@ export class Link {
     this.#feed = port1;
     port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => {
       this.#missed = 0;
+      this.#start();
       events.received(data);
     };
     this.#worker.onerror = () => this.#lose(new Error("the replica's worker could not be started"), false);
@@ -58,6 +62,7 @@ export class Link {
     this.#ended.signal.addEventListener("abort", () => clearTimeout(timer));
     door.onmessage = ({ data }: MessageEvent<Opened>) => {
       clearTimeout(timer);
+      this.#start();
       this.#watchLife(data.aliveLock);
     };
     door.postMessage({ settings, clientId, feed: port2 } satisfies Open, [port2]);
@@ -65,6 +70,12 @@ export class Link {
 
   send(message: FromPage): void {
     this.#feed.postMessage(message);
+  }
+
+  #start(): void {
+    if (this.#hasStarted) return;
+    this.#hasStarted = true;
+    this.#events.started();
   }
 
   /** Lets the worker go. A dedicated worker gets time to leave in good order, and ends. */

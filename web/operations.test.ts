@@ -19,6 +19,7 @@ beforeEach(() => {
     (batch) => sent.push(structuredClone(batch)),
     () => (silences += 1),
   );
+  operations.begin();
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -117,6 +118,58 @@ describe("Operations", () => {
     expect((await last).seq).toBe(1);
     await vi.advanceTimersByTimeAsync(20_000);
     expect(silences).toBe(0);
+  });
+
+  test("U3 what no worker was ever given fails as offline, and is given to none any more", async () => {
+    operations.suspend();
+    const first = operations.submit(insert("a"));
+    await vi.advanceTimersByTimeAsync(600);
+    const second = operations.submit(insert("b"));
+    const ends = Promise.allSettled([first, operations.submit({ type: "get", key: "a" })]);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(operations.size).toBe(2);
+    operations.begin();
+    expect(sent.map((batch) => batch.map(({ id }) => id))).toEqual([[2, 3]]);
+    expect(sent[0]).toMatchObject([{ repeat: false }, {}]);
+    operations.settle(ack(2));
+    expect((await second).seq).toBe(2);
+    operations.suspend();
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(await ends).toMatchObject([
+      { status: "rejected", reason: { code: "offline", applied: false } },
+      { status: "rejected", reason: { code: "offline", applied: false } },
+    ]);
+    expect(silences).toBe(0);
+  });
+
+  test("U1 what a worker that has gone may have sent is unknown, unless another one comes in time", async () => {
+    const ends = Promise.allSettled([operations.submit(insert("a")), operations.submit(insert("b"))]);
+    await vi.advanceTimersByTimeAsync(100);
+    operations.suspend();
+    await vi.advanceTimersByTimeAsync(2900);
+    operations.begin();
+    expect(sent[1]).toMatchObject([
+      { id: 1, repeat: true },
+      { id: 2, repeat: true },
+    ]);
+    operations.settle(ack(1));
+    operations.suspend();
+    await vi.advanceTimersByTimeAsync(3100);
+    const [first, second] = await ends;
+    expect(first).toMatchObject({ value: { seq: 1 } });
+    expect(second.status === "rejected" && (second.reason as unknown)).toBeInstanceOf(OutcomeUnknownError);
+  });
+
+  test("a page that is put away gives nothing up before it is back", async () => {
+    const answer = operations.submit(insert("a"));
+    await vi.advanceTimersByTimeAsync(100);
+    operations.pause();
+    await vi.advanceTimersByTimeAsync(60_000);
+    operations.suspend();
+    await vi.advanceTimersByTimeAsync(100);
+    operations.begin();
+    operations.settle(ack(1));
+    expect((await answer).seq).toBe(1);
   });
 
   test("a page that was asleep reads what has come before it gives up", async () => {

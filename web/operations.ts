@@ -1,5 +1,8 @@
 // A page's operations from the moment they are asked for until they are answered. Each is named by the page's own
 // client id and a rising number, so that it can be asked again, through another worker too, without happening twice.
+//
+// The worker may be away: it has died, or cannot be started. Then what it was never given fails as `offline`, and what it
+// may have sent is unknown, each after a while.
 
 import type { Settled } from "../src/effects.ts";
 import { OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "../src/limits.ts";
@@ -10,6 +13,8 @@ import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 const SILENCE_LIMIT_MS = OUTCOME_PATIENCE_MS + UNSENT_LIMIT_MS + 1000;
 /** A page that was busy or asleep itself gets this long to read what has come meanwhile. */
 const SECOND_CHANCE_MS = 250;
+
+const NO_WORKER = { code: "offline", applied: false, detail: "the replica's worker is not there" } as const;
 
 type Answer = OperationAck | GetResult;
 
@@ -22,6 +27,10 @@ export type Request = Operation extends infer Kind
 
 interface Pending {
   operation: Operation;
+  /** It was given to a worker, which may have sent it. */
+  isGiven: boolean;
+  /** Since when it could not be given, or waits for another worker. */
+  since: number;
   resolve(answer: Answer): void;
   reject(error: Error): void;
 }
@@ -35,7 +44,9 @@ export class Operations {
   #nextId = 1;
   /** The primary keeps a record of this client: it has answered one of its updates. */
   #isKnown = false;
-  #fresh: Operation[] = [];
+  /** Whether there is a worker to give them to; a page that is put away has none, and waits for none. */
+  #worker: "there" | "away" | "put away" = "away";
+  #fresh: Pending[] = [];
   readonly #idlers: (() => void)[] = [];
   #heardAt = 0;
   #isSecondChance = false;
@@ -61,9 +72,10 @@ export class Operations {
       request.type === "get" ? { ...request, ...name } : { ...request, ...name, settled: 0, repeat: false };
     return new Promise((resolve, reject) => {
       if (this.#pending.size === 0) this.#heard();
-      this.#pending.set(id, { operation, resolve, reject });
-      if (this.#fresh.push(operation) === 1) queueMicrotask(() => this.#flush());
-      if (this.#timer === undefined) this.#timer = setTimeout(() => this.#watch(), SILENCE_LIMIT_MS);
+      const pending: Pending = { operation, isGiven: false, since: performance.now(), resolve, reject };
+      this.#pending.set(id, pending);
+      if (this.#fresh.push(pending) === 1) queueMicrotask(() => this.#flush());
+      if (this.#timer === undefined) this.#setTimer();
     });
   }
 
@@ -91,19 +103,39 @@ export class Operations {
     }
   }
 
-  /** The worker does its work. */
-  #heard(): void {
-    this.#heardAt = performance.now();
-    this.#isSecondChance = false;
+  /** A worker is there: everything that is unanswered is given to it, in its order, and what is new from here on. */
+  begin(): void {
+    this.#worker = "there";
+    this.askAgain();
+  }
+
+  /** The worker has gone, and another one is to come. */
+  suspend(): void {
+    this.#worker = "away";
+    const now = performance.now();
+    for (const pending of this.#pending.values()) pending.since = now;
+    this.#setTimer();
+  }
+
+  /** The page is put away: time does not count until another worker is to come. */
+  pause(): void {
+    this.#worker = "put away";
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Sends everything that is unanswered again, in its order. */
   askAgain(): void {
     this.#fresh = [];
     this.#heard();
-    const operations = [...this.#pending.values()].map(({ operation }) => operation);
-    for (const operation of operations) if (operation.type !== "get") operation.repeat = true;
-    this.#sendAll(operations);
+    this.#sendAll([...this.#pending.values()]);
+    this.#setTimer();
+  }
+
+  /** The worker does its work. */
+  #heard(): void {
+    this.#heardAt = performance.now();
+    this.#isSecondChance = false;
   }
 
   #endIdle(): void {
@@ -111,16 +143,31 @@ export class Operations {
   }
 
   #flush(): void {
-    this.#sendAll(this.#fresh.splice(0));
+    const fresh = this.#fresh.splice(0);
+    if (this.#worker === "there") this.#sendAll(fresh);
   }
 
-  #sendAll(operations: Operation[]): void {
-    if (operations.length === 0) return;
+  #sendAll(all: readonly Pending[]): void {
+    if (all.length === 0) return;
     const [oldest = this.#nextId] = this.#pending.keys();
     // I4: to have settled something is to say that there is a record.
-    const answered = this.#isKnown ? oldest - 1 : 0;
-    for (const operation of operations) if (operation.type !== "get") operation.settled = answered;
-    this.#send(operations);
+    const settled = this.#isKnown ? oldest - 1 : 0;
+    for (const pending of all) {
+      if (pending.operation.type !== "get") Object.assign(pending.operation, { settled, repeat: pending.isGiven });
+      pending.isGiven = true;
+    }
+    this.#send(all.map(({ operation }) => operation));
+  }
+
+  // --- what is given up
+
+  #setTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#pending.size === 0 || this.#worker === "put away") return;
+    const isThere = this.#worker === "there";
+    const delayMs = isThere ? SILENCE_LIMIT_MS : this.#nextExpiry() - performance.now();
+    this.#timer = setTimeout(() => (this.#worker === "there" ? this.#watch() : this.#expire()), Math.max(0, delayMs));
   }
 
   #watch(): void {
@@ -133,14 +180,34 @@ export class Operations {
       this.#isSecondChance = true;
       this.#timer = setTimeout(() => this.#watch(), SECOND_CHANCE_MS);
     } else {
-      const pending = [...this.#pending.values()];
-      this.#pending.clear();
-      for (const one of pending) one.reject(new OutcomeUnknownError());
-      this.#endIdle();
+      for (const id of this.#pending.keys()) this.#giveUp(id);
       this.#silent();
     }
   }
+
+  #nextExpiry(): number {
+    let next = Infinity;
+    for (const pending of this.#pending.values()) next = Math.min(next, expiryOf(pending));
+    return next;
+  }
+
+  /** There was no worker for too long. */
+  #expire(): void {
+    const now = performance.now();
+    for (const [id, pending] of this.#pending) if (expiryOf(pending) <= now) this.#giveUp(id);
+    this.#setTimer();
+  }
+
+  #giveUp(id: number): void {
+    const pending = this.#pending.get(id)!;
+    this.#pending.delete(id);
+    const isOffline = !pending.isGiven || pending.operation.type === "get";
+    pending.reject(isOffline ? new OperationFailedError(NO_WORKER) : new OutcomeUnknownError());
+    if (this.#pending.size === 0) this.#endIdle();
+  }
 }
+
+const expiryOf = ({ since, isGiven }: Pending): number => since + (isGiven ? OUTCOME_PATIENCE_MS : UNSENT_LIMIT_MS);
 
 /** Whether an answer is one that the primary has written down; reads, and what never reached it, leave no trace there. */
 export function isFromRecord(settled: Settled): boolean {

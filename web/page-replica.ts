@@ -10,6 +10,7 @@ import { toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions } from "./door.ts";
 import { parseChanges, unpackPage } from "./feed.ts";
 import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
+import { OperationFailedError } from "./errors.ts";
 import { Link } from "./link.ts";
 import type { WorkerFactory } from "./link.ts";
 import { Mirror, callSafely } from "./mirror.ts";
@@ -271,6 +272,7 @@ export class PageReplica implements Replica {
     request: UpdateRequest,
     { optimistic = false, queue = false }: ReplicaUpdateOptions,
   ): Promise<Acknowledged> {
+    if (queue && this.#settings.durability === "memory") throw new OperationFailedError(NOTHING_KEPT);
     const { seq, replicas } = queue
       ? await this.#pending.submit(request, optimistic)
       : await this.#submit(request, optimistic);
@@ -291,8 +293,10 @@ export class PageReplica implements Replica {
   /** Lays an update over the mirror, as far as this replica holds such keys. */
   #show(name: string, update: UpdateRequest): void {
     const { prefixes } = this.#settings;
-    const writes = writesOf(update).filter(({ key }) => isCovered(key, prefixes));
-    this.#mirror.addPending(name, writes.map(toPendingWrite), update.type === "batch" ? update.checks : []);
+    const isHeld = ({ key }: { key: string }): boolean => isCovered(key, prefixes);
+    // Of other keys nothing is known here; the primary knows whether their checks hold.
+    const checks = update.type === "batch" ? update.checks.filter(isHeld) : [];
+    this.#mirror.addPending(name, writesOf(update).filter(isHeld).map(toPendingWrite), checks);
   }
 
   #mustBeOpen(): void {
@@ -303,6 +307,7 @@ export class PageReplica implements Replica {
 
   #connect(): void {
     this.#link = new Link(this.#makeWorker, this.#settings, this.#generation, this.#clientId, {
+      started: () => this.#operations.begin(),
       received: (items) => this.#received(items),
       lost: (reason, isHung) => this.#lost(reason, isHung),
     });
@@ -312,8 +317,8 @@ export class PageReplica implements Replica {
   #relink(): void {
     clearTimeout(this.#relinkTimer);
     this.#link?.close();
+    this.#operations.suspend();
     this.#connect();
-    this.#operations.askAgain();
     this.#pending.askAgain();
   }
 
@@ -323,6 +328,7 @@ export class PageReplica implements Replica {
     // The first one may have been hung before this page came; there is no third attempt.
     if (this.#opening && (!isHung || this.#losses > 0)) return this.#opening.reject(reason);
     if (this.#isHidden) return;
+    this.#operations.suspend();
     this.#reported = { ...this.#reported, state: "offline", inSync: false, lastError: reason.message };
     this.#updateStatus();
     const delayMs = this.#losses === 0 ? 0 : Math.min(RELINK_CAP_MS, 100 * 2 ** this.#losses);
@@ -419,6 +425,7 @@ export class PageReplica implements Replica {
   #hide(): void {
     this.#isHidden = true;
     clearTimeout(this.#relinkTimer);
+    this.#operations.pause();
     this.#letGo("paused");
   }
 
@@ -453,6 +460,12 @@ type UpdateRequest = Exclude<Request, { type: "get" }>;
 
 const toPendingWrite = (write: Write): PendingWrite =>
   "removed" in write ? write : { key: write.key, value: JSON.parse(write.json) as ReadonlyJson };
+
+const NOTHING_KEPT = {
+  code: "bad-request",
+  applied: false,
+  detail: 'a replica with durability "memory" keeps nothing, and so has no outbox',
+} as const;
 
 const closedError = (): Error => new Error("the replica is closed");
 

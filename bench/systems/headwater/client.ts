@@ -62,6 +62,7 @@ class NodeWriter implements Writer {
     const writer = new NodeWriter();
     writer.#socket = await dial(url, (text) => writer.#received(text), SUBPROTOCOL);
     writer.#outbox.open(performance.now());
+    writer.#operations.begin();
     return writer;
   }
 
