@@ -4,7 +4,7 @@
 import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { test } from "./fixtures.ts";
-import { insert, openTab, readAll, replicaOf, waitForInSync, waitForValue } from "./tab.ts";
+import { insert, openTab, readAll, replicaOf, statusOf, waitForInSync, waitForValue } from "./tab.ts";
 
 /** The part of the public API that this spec uses; it sees the product from outside, so it is written down here again. */
 interface QueueingReplica {
@@ -259,4 +259,118 @@ test("a person writes on the board without a network, and takes notice of what w
   await expect(back.locator('[data-testid="entry"][data-key="note"]')).not.toContainText("pending");
   await back.getByTestId("queued-dismiss").click();
   await expect(back.getByTestId("outbox")).toBeHidden();
+});
+
+test("the outbox's database is deleted under a running page: what it knows is put back, and sent in the old order", async ({
+  context,
+  server,
+}) => {
+  const page = await openTab(context, server.origin, "cleared");
+  await waitForInSync(page);
+  await isControlled(page);
+  await server.kill();
+  await queue(page, [
+    ["note", "first"],
+    ["a", 1],
+  ]);
+  const name = `headwater:outbox:1:${server.url("/v1/stores/cleared")}`;
+  await page.evaluate((database) => {
+    return new Promise<void>((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(database);
+      request.onsuccess = () => resolve();
+      request.onerror = () => reject(request.error!);
+    });
+  }, name);
+  await queue(page, [["note", "second"]]);
+  expect((await pendingOf(page)).map(({ key, state }) => `${key} ${state}`)).toEqual([
+    "note queued",
+    "a queued",
+    "note queued",
+  ]);
+  // It is on the disk again, not only in memory.
+  await page.reload();
+  await replicaOf(page);
+  expect((await pendingOf(page)).map(({ key }) => key)).toEqual(["note", "a", "note"]);
+  await server.restart();
+  await waitForEmptyOutbox(page);
+  expect(await server.readStore("cleared")).toEqual(
+    new Map<string, unknown>([
+      ["note", "second"],
+      ["a", 1],
+    ]),
+  );
+  expect((await server.status("cleared")).head).toBe(3);
+});
+
+/** Opens another replica of the page's store, in place of the board's. */
+async function reopen(page: Page, store: string, options: { identity?: string; token?: string }): Promise<void> {
+  await page.evaluate(
+    async ([url, asked]) => {
+      window.headwater.replica = await window.headwater.openReplica({ url, ...asked });
+    },
+    [`/v1/stores/${store}`, options] as const,
+  );
+}
+
+test("what one identity has queued is neither shown nor sent under another", async ({ context, server }) => {
+  const ann = await openTab(context, server.origin, "people");
+  await isControlled(ann);
+  await reopen(ann, "people", { identity: "ann" });
+  await waitForInSync(ann);
+  await server.kill();
+  await queue(ann, [["note", "ann's"]]);
+  const bob = await openTab(context, server.origin, "people");
+  await reopen(bob, "people", { identity: "bob" });
+  expect(await pendingOf(bob)).toEqual([]);
+  expect(await readAll(bob)).toEqual(new Map());
+  await queue(bob, [["other", "bob's"]]);
+  await ann.close();
+  await server.restart();
+  await waitForEmptyOutbox(bob);
+  await waitForInSync(bob);
+  expect(await server.readStore("people")).toEqual(new Map([["other", "bob's"]]));
+  await reopen(bob, "people", { identity: "ann" });
+  await waitForEmptyOutbox(bob);
+  expect(await server.readStore("people")).toEqual(
+    new Map([
+      ["other", "bob's"],
+      ["note", "ann's"],
+    ]),
+  );
+});
+
+test("a replica that cannot come to the primary makes room for one that can, with its copy and its outbox", async ({
+  context,
+  server,
+}) => {
+  const stuck = await openTab(context, server.origin, "elsewhere");
+  // No socket can carry this token.
+  await reopen(stuck, "room", { token: "not a token" });
+  await stuck.waitForFunction(() => window.headwater.replica.status.state === "offline");
+  await queue(stuck, [["note", "queued"]]);
+  const other = await openTab(context, server.origin, "room");
+  await waitForInSync(other);
+  expect((await statusOf(other)).persisted).not.toBeNull();
+  await waitForEmptyOutbox(other);
+  await waitForEmptyOutbox(stuck);
+  expect(await server.readStore("room")).toEqual(new Map([["note", "queued"]]));
+  expect(await statusOf(stuck)).toMatchObject({ persisted: null, inSync: false });
+  expect((await statusOf(stuck)).lastError).toMatch(/another replica keeps the local copy/);
+});
+
+test("a replica that keeps nothing has no outbox", async ({ context, server }) => {
+  const page = await openTab(context, server.origin, "nothing");
+  const refused = await page.evaluate(async () => {
+    const { openReplica } = window.headwater as unknown as {
+      openReplica(this: void, options: object): Promise<QueueingReplica>;
+    };
+    const replica = await openReplica({ url: "/v1/stores/nothing", durability: "memory" });
+    return replica.insert("a", 1, { queue: true }).then(
+      () => "kept",
+      (error: unknown) => (error as { code: string }).code,
+    );
+  });
+  expect(refused).toBe("bad-request");
+  const names = await page.evaluate(async () => (await indexedDB.databases()).map(({ name }) => name));
+  expect(names.filter((name) => name?.includes("outbox"))).toEqual([]);
 });

@@ -34,6 +34,8 @@ declare global {
       replica: BoardReplica;
       openReplica(options: {
         url: string;
+        token?: string;
+        identity?: string;
         prefixes?: string[];
         worker?: (name: string) => SharedWorker | Worker;
       }): Promise<BoardReplica>;

@@ -1,6 +1,6 @@
 // The public API of headwater for browsers, Node and edge runtimes. Nothing but the API is here.
 
-import { toPrefixes, toStoreUrl } from "./door.ts";
+import { toIdentity, toPrefixes, toStoreUrl } from "./door.ts";
 import type { Durability, ReplicaSettings } from "./feed.ts";
 import type { WorkerFactory } from "./link.ts";
 import { PageReplica } from "./page-replica.ts";
@@ -8,6 +8,7 @@ import type { Replica } from "./page-replica.ts";
 
 export type { BatchOperation, BatchOptions, ReplicaBatchOptions, ReplicaUpdateOptions, UpdateOptions } from "./door.ts";
 export { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
+export type { FailureCode } from "./errors.ts";
 export type { Durability } from "./feed.ts";
 export type { WorkerFactory } from "./link.ts";
 export type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber, VisibleChange } from "./mirror.ts";
@@ -16,13 +17,19 @@ export type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 export { connectPrimary } from "./primary-client.ts";
 export type { ListPage, PrimaryClient, PrimaryOptions, WatchOptions, WatchedStep } from "./primary-client.ts";
 export type { Change, Check, Entry, JsonValue, Range } from "../src/kv.ts";
-export type { Ack, FailureCode } from "../src/protocol.ts";
+export type { Ack } from "../src/protocol.ts";
 
 export interface ReplicaOptions {
   /** The store's address: a path on the page's own origin (`/v1/stores/board`) or absolute, http(s) or ws(s). */
   url: string;
   /** Says who you are, where the primary wants to know. */
   token?: string;
+  /**
+   * The person whose replica it is, by any lasting name of up to 128 letters: an account's id, say. What is stored and
+   * queued under one identity is never shown or sent under another. Left out, all who use this browser share one: set it
+   * wherever people sign in.
+   */
+  identity?: string;
   /**
    * How the copy is kept: `"relaxed"` (the default) is safe from the end of browser and tabs, `"strict"` also from power
    * loss and slower, `"memory"` keeps nothing and is never in sync.
@@ -42,12 +49,13 @@ export interface ReplicaOptions {
  *
  * Resolves as soon as there is a state to read: what this browser has stored, also offline; else the first state from
  * the primary; else, if the first attempt to connect fails or two seconds have passed, the empty state, with
- * `status.state` saying so. Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix.
+ * `status.state` saying so. Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix or identity.
  */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const { url, token, durability = "relaxed", prefixes, worker = makeWorker } = options;
+  const { url, token, identity, durability = "relaxed", prefixes, worker = makeWorker } = options;
   const settings: ReplicaSettings = { url: toStoreUrl(url, location.href), durability };
   if (token !== undefined) settings.token = token;
+  if (identity !== undefined) settings.identity = toIdentity(identity);
   if (prefixes) settings.prefixes = toPrefixes(prefixes);
   return PageReplica.open(settings, worker);
 }

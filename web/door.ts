@@ -5,7 +5,7 @@ import { checkBatch, encodeValue, readAck, readKey } from "../src/codec.ts";
 import type { Parsed } from "../src/codec.ts";
 import { utf8Length } from "../src/kv.ts";
 import type { Check, Json, Write } from "../src/kv.ts";
-import { PREFIXES_BYTES_MAX, PREFIXES_MAX } from "../src/limits.ts";
+import { NAME_LENGTH_MAX, PREFIXES_BYTES_MAX, PREFIXES_MAX } from "../src/limits.ts";
 import type { Ack, Batch } from "../src/protocol.ts";
 import { OperationFailedError } from "./errors.ts";
 import type { ReadonlyJson } from "./mirror.ts";
@@ -26,7 +26,8 @@ export interface ReplicaUpdateOptions extends UpdateOptions {
   /**
    * Keep the update on this browser's disk until its end is known: it survives reloads and restarts, and is sent, in
    * order, when the primary can be reached. Then the promise resolves or rejects only with the final answer; the update
-   * is in `pending()` meanwhile, and stays there if it has failed. Off by default.
+   * is in `pending()` meanwhile, and stays there if it has failed. A replica that keeps nothing (`durability: "memory"`)
+   * refuses it as `bad-request`. Off by default.
    */
   queue?: boolean;
 }
@@ -49,13 +50,26 @@ export function toKey(key: string): string {
 export function toPrefixes(prefixes: readonly string[]): string[] {
   const distinct = [...new Set(prefixes.map((prefix) => accept(readKey(prefix, "a prefix"))))].sort();
   const bytes = distinct.reduce((sum, prefix) => sum + utf8Length(prefix), 0);
-  if (distinct.length > PREFIXES_MAX) refuse(`there are more than ${PREFIXES_MAX} prefixes (PREFIXES_MAX)`);
+  if (distinct.length > PREFIXES_MAX) tooLarge(`there are more than ${PREFIXES_MAX} prefixes (PREFIXES_MAX)`);
   if (bytes > PREFIXES_BYTES_MAX)
-    refuse(`the prefixes have more than ${PREFIXES_BYTES_MAX} bytes (PREFIXES_BYTES_MAX)`);
+    tooLarge(`the prefixes have more than ${PREFIXES_BYTES_MAX} bytes (PREFIXES_BYTES_MAX)`);
   return distinct;
 }
 
-function refuse(detail: string): never {
+/** Any text that is neither empty nor longer than a name may be. */
+export function toIdentity(identity: string): string {
+  if (identity.length > NAME_LENGTH_MAX) {
+    tooLarge(`the identity has more than ${NAME_LENGTH_MAX} letters (NAME_LENGTH_MAX)`);
+  }
+  if (identity !== "" && !/\p{Surrogate}/u.test(identity)) return identity;
+  throw new OperationFailedError({
+    code: "bad-request",
+    applied: false,
+    detail: "an identity is a text, and not empty",
+  });
+}
+
+function tooLarge(detail: string): never {
   throw new OperationFailedError({ code: "too-large", applied: false, detail });
 }
 

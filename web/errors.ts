@@ -1,7 +1,13 @@
 // How an operation fails, as a program sees it: known, or unknown.
 
 import type { Check } from "../src/kv.ts";
-import type { FailureCode, OperationFailed } from "../src/protocol.ts";
+import type { FailureCode as ProtocolCode, OperationFailed } from "../src/protocol.ts";
+
+/** Why an operation failed: `dismissed` is what was taken out of the outbox, the others stand in the protocol. */
+export type FailureCode = ProtocolCode | "dismissed";
+
+/** What is known of a failure. */
+type Failure = Omit<OperationFailed, "type" | "clientId" | "id" | "code"> & { code: FailureCode };
 
 /**
  * An operation failed, and it is known how far it got.
@@ -27,7 +33,7 @@ export class OperationFailedError extends Error {
   /** A sentence for people; names the limit that was exceeded, if one was. */
   readonly detail: string | undefined;
 
-  constructor(failure: Omit<OperationFailed, "type" | "clientId" | "id">) {
+  constructor(failure: Failure) {
     const { code, applied, seq, replicas, expected, check, detail } = failure;
     super(detail ?? messageOf(failure));
     this.code = code;
@@ -40,7 +46,7 @@ export class OperationFailedError extends Error {
   }
 }
 
-function messageOf({ code, applied, check }: Pick<OperationFailed, "code" | "applied" | "check">): string {
+function messageOf({ code, applied, check }: Failure): string {
   if (check) return `${code}: ${JSON.stringify(check.key)} is ${check.seq === null ? "absent" : `at seq ${check.seq}`}`;
   if (applied === undefined) return code;
   return applied ? `${code}: applied, but not confirmed in time` : `${code}: not applied`;

@@ -13,6 +13,8 @@ export type Durability = "relaxed" | "strict" | "memory";
 export interface ReplicaSettings {
   /** The store's address, absolute, http or https. */
   url: string;
+  /** Whose replica it is: those of others are kept apart from it. */
+  identity?: string;
   token?: string;
   durability: Durability;
   prefixes?: string[];
@@ -30,6 +32,9 @@ export interface Opened {
   /** A Web Lock that the worker holds as long as it lives; null where there are none. */
   aliveLock: string | null;
 }
+
+/** Ids of queued updates begin above 1, so that a client can always claim to have settled something (outbox-sender.ts). */
+export const QUEUED_FIRST_ID = 2;
 
 /** An update that is kept on this browser's disk until its end is known. */
 export interface QueuedUpdate {

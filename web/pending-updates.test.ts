@@ -202,6 +202,17 @@ describe("PendingUpdates", () => {
     });
   });
 
+  test("whoever waits for what is dismissed learns that it never happens", async () => {
+    const end = endOf(pending.submit(insert("a"), false));
+    await Promise.resolve();
+    keep([2]);
+    const isOut = pending.dismiss("c:2");
+    pending.received({ type: "unqueued", name: name(2), settled: null });
+    expect(await isOut).toBe(true);
+    expect(await end).toBeInstanceOf(OperationFailedError);
+    expect(await end).toMatchObject({ code: "dismissed", applied: false });
+  });
+
   describe("a dismissal", () => {
     beforeEach(async () => {
       pending.submit(insert("a"), false).catch(() => {});

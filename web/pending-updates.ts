@@ -7,14 +7,15 @@ import { nameOf, writesOf } from "../src/protocol.ts";
 import type { Ack, OperationAck, OperationName, Update } from "../src/protocol.ts";
 import type { BatchOperation } from "./door.ts";
 import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
+import { QUEUED_FIRST_ID } from "./feed.ts";
 import type { FromPage, QueuedUpdate, ToPage } from "./feed.ts";
 import { callSafely } from "./mirror.ts";
 import type { Request } from "./operations.ts";
 
 /** What the worker's disk has not taken for so long is given up: nobody knows whether it did. */
 const KEEP_PATIENCE_MS = 20_000;
-/** Ids begin above 1, so that a client can always claim to have settled something (durable-outbox.ts). */
-const FIRST_ID = 2;
+
+const DISMISSED = { code: "dismissed", applied: false, detail: "it was taken out of the outbox" } as const;
 
 /** An update in the outbox. */
 export interface PendingUpdate {
@@ -67,7 +68,7 @@ export class PendingUpdates {
   readonly #subscribers = new Set<(event: PendingEvent) => void>();
   readonly #dismissing = new Map<string, ((isOut: boolean) => void)[]>();
   readonly #idlers: (() => void)[] = [];
-  #nextId = FIRST_ID;
+  #nextId = QUEUED_FIRST_ID;
   #fresh: QueuedUpdate[] = [];
   #isClosed = false;
 
@@ -210,7 +211,9 @@ export class PendingUpdates {
       const { seq, replicas } = settled;
       return this.#tell({ type: "acked", update, seq, replicas });
     }
-    this.#settle(item, (waiting) => waiting.reject(new OutcomeUnknownError()));
+    // Only what was refused or never sent is let out.
+    const error = settled ? new OutcomeUnknownError() : new OperationFailedError(DISMISSED);
+    this.#settle(item, (waiting) => waiting.reject(error));
     this.#tell({ type: settled ? "unknown" : "dismissed", update });
   }
 

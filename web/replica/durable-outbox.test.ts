@@ -39,6 +39,8 @@ describe("the outbox of a browser", () => {
   });
 });
 
+const UNKNOWN: Settled = { type: "outcome-unknown", clientId: "a", id: 2 };
+
 /** Each of these breaks a promise in one way. */
 const planted: Record<string, Plant> = {
   "says of nothing that it was sent before": {
@@ -55,18 +57,37 @@ const planted: Record<string, Plant> = {
     send: (updates) => updates.map((update) => (update.repeat ? { ...update, id: update.id + 1_000_000 } : update)),
   },
   "notes nothing before it sends": {
-    disk: (disk) => wrap(disk, { markSent: async (places) => places.map((place) => ({ place, sentAt: undefined })) }),
+    disk: (disk) =>
+      wrap(disk, { markSent: async (sendings) => sendings.map(({ name }) => ({ name, sentAt: undefined })) }),
   },
-  "notes no end": { disk: (disk) => wrap(disk, { conclude: async (ends) => ends.map(({ place }) => place) }) },
+  "notes no end": { disk: (disk) => wrap(disk, { conclude: async (ends) => ends.map(({ name }) => name) }) },
+  "gives up what the primary has no room for": {
+    outbox: class extends DurableOutbox {
+      override settled(settled: Settled): void {
+        const isRefused = settled.type === "operation-failed" && settled.code === "overloaded";
+        super.settled(isRefused ? { ...settled, code: "forbidden" } : settled);
+      }
+    },
+  },
+  "asks again what is refused for good under the same name": {
+    disk: (disk) =>
+      wrap(disk, {
+        conclude: async (ends) => disk.conclude(ends.filter((end) => !("sendAs" in end))),
+      }),
+  },
   "lets go what is on its way": {
-    disk: (disk) => wrap(disk, { dismiss: async (place) => (await disk.conclude([{ place }])).length > 0 }),
+    disk: (disk) =>
+      wrap(disk, {
+        dismiss: async (name) => (await disk.conclude([{ name, sentAs: name, done: UNKNOWN }])).length > 0,
+      }),
   },
   "says that it is on disk before it is": {
     disk: (disk) =>
       wrap(disk, {
         add: async (updates) => {
           void disk.add(updates).catch(() => {});
-          return updates.map((update, index) => ({ ...update, place: 1_000_000 + Date.now() + index }));
+          const kept = updates.map((update, index) => ({ ...update, place: 1_000_000 + Date.now() + index }));
+          return { kept, ended: [] };
         },
       }),
   },
@@ -89,9 +110,9 @@ function wrap(disk: OutboxPersistence, others: Partial<OutboxPersistence>): Outb
   return {
     load: () => disk.load(),
     add: (updates) => disk.add(updates),
-    markSent: (places, sentAt) => disk.markSent(places, sentAt),
+    markSent: (sendings, sentAt) => disk.markSent(sendings, sentAt),
     conclude: (conclusions) => disk.conclude(conclusions),
-    dismiss: (place) => disk.dismiss(place),
+    dismiss: (name) => disk.dismiss(name),
     close: () => disk.close(),
     ...others,
   };
@@ -125,17 +146,28 @@ const updatesOf = (count: number, text = "1", from = 2): QueuedUpdate[] =>
 
 function rig() {
   const disk = newMemoryOutboxDisk();
-  const store = new MemoryOutbox(disk);
+  let store!: MemoryOutbox;
   const told: ToPage[] = [];
   const sent: Update[][] = [];
+  const shown = { seq: Infinity };
+  const name = `test ${Math.random()}`;
   let lock: Promise<Tenure | undefined> = Promise.resolve({ lost: new Promise<void>(() => {}), release: () => {} });
-  const outbox = new DurableOutbox(
-    `test ${Math.random()}`,
+  const outbox = new DurableOutbox(name, (memory) => (store = new MemoryOutbox(disk, memory)), {
+    operate: (updates) => sent.push(updates),
+    publish: (item) => told.push(item),
+    isYetToShow: (_update, seq) => seq > shown.seq,
+    waitForTurn: () => lock,
+  });
+  return {
+    name,
+    disk,
     store,
-    { operate: (updates) => sent.push(updates), publish: (item) => told.push(item) },
-    () => lock,
-  );
-  return { disk, store, told, sent, outbox, setLock: (next: Promise<Tenure | undefined>) => void (lock = next) };
+    told,
+    sent,
+    shown,
+    outbox,
+    setLock: (next: Promise<Tenure | undefined>) => void (lock = next),
+  };
 }
 
 const codesOf = (told: readonly ToPage[]): string[] =>
@@ -152,12 +184,88 @@ describe("DurableOutbox", () => {
       outbox.take(updatesOf(1, "1", 20_000)),
       outbox.take(updatesOf(2, "1", 30_000)),
     ]);
+    // Of the last message no update fits: what does is kept.
     expect(codesOf(told)).toEqual(["overloaded", "overloaded"]);
     expect(disk.kept.size).toBe(QUEUED_UPDATES_MAX);
     // What is there already needs no room.
     const [again] = updatesOf(1);
     await outbox.take([{ ...again!, update: { ...again!.update, repeat: true } }]);
     expect(codesOf(told)).toHaveLength(2);
+    await outbox.stop();
+  });
+
+  test("L1 of a message that does not fit as a whole, its beginning is kept", async () => {
+    const { outbox, told, disk } = rig();
+    await outbox.start();
+    await outbox.take(updatesOf(QUEUED_UPDATES_MAX + 3));
+    expect(codesOf(told)).toEqual(Array(3).fill("overloaded"));
+    expect([...disk.kept.values()].map(({ update }) => update.id)).toEqual(
+      Array.from({ length: QUEUED_UPDATES_MAX }, (_, index) => 2 + index),
+    );
+    await outbox.stop();
+  });
+
+  test("A3 what was refused and is remembered as refused is sent again under another name, ahead of all else", async () => {
+    const { outbox, sent, told, disk } = rig();
+    await outbox.start();
+    outbox.setOpen(true);
+    await outbox.take(updatesOf(3));
+    await vi.waitFor(() => expect(sent).toHaveLength(1));
+    outbox.settled({ type: "operation-ack", clientId: "c", id: 2, seq: 1, replicas: 0 });
+    const refused = { type: "operation-failed", clientId: "c", applied: false } as const;
+    outbox.settled({ ...refused, id: 3, code: "overloaded" });
+    outbox.settled({ ...refused, id: 4, code: "storage-full" });
+    await outbox.take(updatesOf(1, "1", 5));
+    await vi.waitFor(() => expect(sent).toHaveLength(2));
+    expect(codesOf(told)).toEqual([]);
+    const [first, second, third] = sent[1]!;
+    expect([first, second]).toMatchObject([{ repeat: false }, { repeat: false }]);
+    expect(first!.clientId).not.toBe("c");
+    expect(third).toMatchObject({ clientId: "c", id: 5, settled: 4 });
+    for (const { clientId, id } of sent[1]!) {
+      outbox.settled({ type: "operation-ack", clientId, id, seq: 1 + id, replicas: 0 });
+    }
+    await vi.waitFor(() => expect(disk.kept.size).toBe(0));
+    // Pages know them by the names that they gave.
+    const ends = told.flatMap((item) => (item.type === "unqueued" ? [item] : []));
+    expect(ends.map(({ name }) => name)).toEqual([2, 3, 4, 5].map((id) => ({ clientId: "c", id })));
+    expect(ends.every(({ name, settled }) => settled?.clientId === "c" && settled.id === name.id)).toBe(true);
+    await outbox.stop();
+  });
+
+  test("what was refused and then overtaken has failed: it is not done in another order", async () => {
+    const { outbox, sent, told } = rig();
+    await outbox.start();
+    outbox.setOpen(true);
+    await outbox.take(updatesOf(2));
+    await vi.waitFor(() => expect(sent).toHaveLength(1));
+    outbox.settled({ type: "operation-failed", clientId: "c", id: 2, code: "unavailable", applied: false });
+    outbox.settled({ type: "operation-ack", clientId: "c", id: 3, seq: 1, replicas: 0 });
+    await vi.waitFor(() =>
+      expect(outbox.queued).toMatchObject([{ update: { id: 2 }, failure: { code: "unavailable" } }]),
+    );
+    expect(told).toContainEqual(expect.objectContaining({ type: "unqueued", name: { clientId: "c", id: 3 } }));
+    await outbox.stop();
+  });
+
+  test("O3 an ack that another worker was given is told when the write is visible here", async () => {
+    const { name, outbox, told, shown, store } = rig();
+    shown.seq = 4;
+    const [own] = updatesOf(1);
+    const { kept } = await store.add([own!]);
+    await outbox.start();
+    const channel = new BroadcastChannel(name);
+    const settled = { type: "operation-ack", clientId: "c", id: 2, seq: 5, replicas: 0 } as const;
+    channel.postMessage({ type: "gone", name: { clientId: "c", id: 2 }, settled });
+    await vi.waitFor(() => expect(outbox.queued).toEqual(kept));
+    channel.postMessage({ type: "kept", kept: [{ ...kept[0]!, update: { ...kept[0]!.update, id: 3 }, place: 9 }] });
+    await vi.waitFor(() => expect(outbox.queued).toHaveLength(2));
+    expect(told.filter(({ type }) => type === "unqueued")).toEqual([]);
+    shown.seq = 5;
+    outbox.shown();
+    expect(told.at(-1)).toEqual({ type: "unqueued", name: { clientId: "c", id: 2 }, settled });
+    expect(outbox.queued).toHaveLength(1);
+    channel.close();
     await outbox.stop();
   });
 
@@ -196,11 +304,12 @@ describe("DurableOutbox", () => {
     await outbox.take(updatesOf(1, "1", 3));
     await vi.waitFor(() => expect(sent).toHaveLength(2));
     expect(refused).toHaveBeenCalled();
-    expect(sent[1]).toMatchObject([
-      { id: 2, repeat: true, settled: 1 },
-      { id: 3, repeat: false, settled: 1 },
-    ]);
-    for (const id of [2, 3]) outbox.settled({ type: "operation-ack", clientId: "c", id, seq: id, replicas: 0 });
+    expect(sent[1]).toMatchObject([{ id: 2, repeat: true, settled: 1 }]);
+    const ack = { type: "operation-ack", clientId: "c", replicas: 0 } as const;
+    outbox.settled({ ...ack, id: 2, seq: 1 });
+    await vi.waitFor(() => expect(sent).toHaveLength(3));
+    expect(sent[2]).toMatchObject([{ id: 3, repeat: false, settled: 2 }]);
+    outbox.settled({ ...ack, id: 3, seq: 2 });
     await vi.waitFor(() => expect(disk.kept.size).toBe(0));
     await outbox.stop();
   });

@@ -4,100 +4,70 @@
 //               ^                                          |--refused for good--> kept as failed --dismiss--> gone
 //               +---- no answer, or not now ---------------+
 //
-// They are sent in waves, in their order. A wave leaves as one frame, and the next one when all of it is answered: nothing
-// overtakes what was queued before it.
-//
-// All workers of this browser share one outbox per store, and the holder of its lock sends. Should two of them send for a
-// while, a name makes an update happen once (I1).
+// All workers of this browser share one outbox per store, and the holder of its lock sends (outbox-sender.ts). Should two of
+// them send for a while, a name makes an update happen once (I1).
 
-import { encodeUpstream } from "../../src/codec.ts";
 import type { Settled } from "../../src/effects.ts";
-import { utf8Length } from "../../src/kv.ts";
-import type { Write } from "../../src/kv.ts";
-import { CLIENT_LEASE_MS, FRAME_BYTES_MAX, QUEUED_BYTES_MAX, QUEUED_UPDATES_MAX } from "../../src/limits.ts";
-import { nameOf, writesOf } from "../../src/protocol.ts";
+import { OUTCOME_PATIENCE_MS } from "../../src/limits.ts";
+import { nameOf } from "../../src/protocol.ts";
 import type { FailureCode, OperationName, Update } from "../../src/protocol.ts";
 import type { QueuedUpdate, ToPage } from "../feed.ts";
-import { isFromRecord } from "../operations.ts";
-import { hasLocks, waitForLock } from "./lock.ts";
+import { FullError, KeptUpdates } from "./kept-updates.ts";
+import { hasLocks } from "./lock.ts";
 import type { Tenure } from "./lock.ts";
-import type { Conclusion, Kept, OutboxPersistence } from "./outbox-persistence.ts";
+import type { Kept, OutboxMemory, OutboxPersistence } from "./outbox-persistence.ts";
+import { OutboxSender } from "./outbox-sender.ts";
+import type { Word } from "./outbox-sender.ts";
 
-const WAVE_UPDATES_MAX = 200;
-const WAVE_BYTES_MAX = FRAME_BYTES_MAX / 2;
-/** A wave of which nothing succeeded is sent again after this, and after twice as long each time. */
+/** A disk that could not be read is read again after this, and after twice as long each time. */
 const RETRY_BASE_MS = 250;
 const RETRY_CAP_MS = 30_000;
-/** What was sent so long ago may have been forgotten by the primary together with its client (I4). */
-const FORGOTTEN_MS = CLIENT_LEASE_MS / 2;
 
 /** So many ends are remembered, for pages that were away and ask again. */
 const ENDS_MAX = 1000;
-
-/** These say nothing about the update itself: it is asked again. Whatever else is refused, is refused for good (A3). */
-const PASSING: readonly FailureCode[] = ["offline", "rate-limited", "in-doubt", "unauthorized"];
 
 export interface OutboxEvents {
   /** Feeds updates to the machine, all in one turn. Their answers come back by `settled`. */
   operate(updates: Update[]): void;
   /** For all pages of this worker. */
   publish(item: ToPage): void;
+  /** Waits for the lock of the one who sends; undefined once `signal` has ended the wait, or without locks. */
+  waitForTurn(signal: AbortSignal): Promise<Tenure | undefined>;
+  /** Whether pages of this worker will show what an update did at `seq`, but do not yet. */
+  isYetToShow(update: Update, seq: number): boolean;
 }
 
-/** An update that was sent and is not answered. */
-interface Asked {
-  kept: Kept;
-  isRepeat: boolean;
-}
-
-/** What workers tell each other and their pages. */
-type Word = { type: "kept"; kept: Kept[] } | { type: "gone"; name: OperationName; settled: Settled | null };
 /** The one who sent before may have died before it could tell what it had done. */
 type Succession = { type: "anew" };
 
-/** There is no room for more. */
-class FullError extends Error {
-  override readonly name = "FullError";
-}
-
 export class DurableOutbox {
-  readonly #name: string;
   readonly #store: OutboxPersistence;
   readonly #events: OutboxEvents;
-  readonly #waitForTurn: typeof waitForLock;
   readonly #ended = new AbortController();
   readonly #channel: BroadcastChannel;
-  /** By name, in the order of their places. */
-  readonly #kept = new Map<string, Kept>();
-  #keptBytes = 0;
-  #lastPlace = -Infinity;
+  readonly #kept = new KeptUpdates();
+  readonly #sender: OutboxSender;
   /** The latest ends, by name. */
   readonly #ends = new Map<string, Settled | null>();
-  /** What is being written down, and not kept yet. */
-  readonly #taking = { updates: 0, bytes: 0 };
+  /** What another worker was acked for and is not visible here yet (O3), by name. */
+  readonly #ahead = new Map<string, { kept: Kept; seq: number; tell: () => void }>();
   /** It has been read what is on disk. */
   #isRead = false;
   /** What was told while it was being read what is on disk. */
   readonly #missed = new Set<Word[]>();
-  readonly #wave = new Map<string, Asked>();
-  #hasPassing = false;
-  #answers: { kept: Kept; settled: Settled }[] = [];
-  #isConcluding = false;
-  /** Clients of whom the primary had a record at this time. */
-  readonly #knownAt = new Map<string | null, number>();
   #isPursuing = false;
-  #isOwner = false;
-  #isOpen = false;
-  /** It is being written down that a wave is about to leave. */
-  #isMarking = false;
-  #failures = 0;
-  #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(name: string, store: OutboxPersistence, events: OutboxEvents, waitForTurn = waitForLock) {
-    this.#name = name;
-    this.#store = store;
+  constructor(name: string, openStore: (memory: OutboxMemory) => OutboxPersistence, events: OutboxEvents) {
+    this.#store = openStore({
+      readKept: () => (this.#sender.isOwner ? [...this.#kept.values()].map(suspectSent) : []),
+      interrupted: () => void this.#readAnew(),
+    });
     this.#events = events;
-    this.#waitForTurn = waitForTurn;
+    this.#sender = new OutboxSender(this.#store, this.#kept, {
+      operate: (updates) => events.operate(updates),
+      tell: (word) => this.#tell(word),
+      readAgain: () => this.#readWithOthers(this.#ended.signal),
+    });
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }: MessageEvent<Word | Succession>) => {
       if (data.type === "anew") void this.#read(this.#ended.signal);
@@ -107,41 +77,40 @@ export class DurableOutbox {
 
   /** Reads what is kept. */
   async start(): Promise<void> {
-    if (!(await this.#load())) void this.#read(this.#ended.signal);
+    const isRead = await this.#load();
+    const late = isRead ? Promise.resolve() : this.#read(this.#ended.signal);
+    // Whoever put there what is found may have died before the one who sends had heard of it.
+    void late.then(() => {
+      if (this.#kept.size > 0) this.#callAnew();
+    });
   }
 
   /** All of it, for a page; undefined while nobody knows. */
   get queued(): QueuedUpdate[] | undefined {
-    return this.#isRead ? [...this.#kept.values()] : undefined;
+    if (!this.#isRead) return undefined;
+    return [...[...this.#ahead.values()].map(({ kept }) => kept), ...this.#kept.values()];
   }
 
   /** Keeps updates; whoever gave them hears that they are on disk, or that they could not be kept. */
   async take(updates: readonly QueuedUpdate[]): Promise<void> {
-    const open: QueuedUpdate[] = [];
-    for (const queued of updates) {
-      const end = this.#ends.get(nameOf(queued.update));
-      if (end === undefined) open.push(queued);
-      else this.#publishEnd(queued.update, end);
-    }
-    if (open.length === 0) return;
+    const { fitting, refused, reason, release } = this.#kept.reserve(updates.filter((one) => !this.#hasEnded(one)));
+    for (const { update } of refused) this.#refuse(update, reason);
     try {
-      const kept = await this.#add(open);
-      this.#tell({ type: "kept", kept });
-      const names = new Set(kept.map(({ update }) => nameOf(update)));
-      for (const { update } of open) if (!names.has(nameOf(update))) this.#publishEnd(update, null); // Dismissed.
+      if (fitting.length > 0) await this.#add(fitting);
     } catch (error) {
-      for (const { update } of open) this.#refuse(update, error);
+      for (const { update } of fitting) this.#refuse(update, error);
       // What a page asks for again may be kept by a worker that did not live to tell.
-      if (open.some(({ update }) => update.repeat)) void this.#read(this.#ended.signal);
+      if (fitting.some(({ update }) => update.repeat)) void this.#read(this.#ended.signal);
+    } finally {
+      release();
     }
   }
 
   /** Takes out what has failed or was never sent; of anything else pages are told once more how it stands. */
   async dismiss(name: OperationName): Promise<void> {
-    const kept = this.#kept.get(nameOf(name));
-    if (!kept) return this.#publishEnd(name, unknown(name));
+    if (!this.#kept.has(nameOf(name))) return this.#publishEnd(name, unknown(name));
     // Only the disk knows what other workers have sent.
-    const isOut = await this.#store.dismiss(kept.place).catch(() => false);
+    const isOut = await this.#store.dismiss(nameOf(name)).catch(() => false);
     if (isOut) return this.#tell({ type: "gone", name, settled: null });
     const still = this.#kept.get(nameOf(name));
     if (still) this.#events.publish({ type: "queued", queued: [still] });
@@ -149,33 +118,30 @@ export class DurableOutbox {
 
   /** Whether the machine has joined, so that what it is fed leaves at once. */
   setOpen(isOpen: boolean): void {
-    if (isOpen === this.#isOpen) return;
-    this.#isOpen = isOpen;
-    if (isOpen) this.#retry();
+    this.#sender.setOpen(isOpen);
   }
 
   /** The machine has begun anew and knows of nothing. */
   askAgain(): void {
-    for (const asked of this.#wave.values()) asked.isRepeat = true;
-    this.#ask();
+    this.#sender.askAgain();
   }
 
   /** Takes the answer to one of its own. */
   settled(settled: Settled): void {
-    const name = nameOf(settled);
-    const asked = this.#wave.get(name);
-    if (!asked) return;
-    this.#wave.delete(name);
-    this.#answers.push({ kept: asked.kept, settled });
-    if (this.#isConcluding) return;
-    this.#isConcluding = true;
-    // The answers of a turn are written down together.
-    queueMicrotask(() => void this.#conclude());
+    this.#sender.settled(settled);
+  }
+
+  /** More is visible here than before. */
+  shown(): void {
+    for (const { kept, seq, tell } of this.#ahead.values()) {
+      if (!this.#events.isYetToShow(kept.update, seq)) tell();
+    }
   }
 
   async stop(): Promise<void> {
     this.#ended.abort();
-    clearTimeout(this.#retryTimer);
+    this.#sender.stop();
+    for (const { tell } of this.#ahead.values()) tell();
     // What is being written is told, too.
     await this.#store.close();
     this.#channel.close();
@@ -185,8 +151,19 @@ export class DurableOutbox {
 
   /** So that nobody goes by what is no longer true. */
   #readWithOthers(end: AbortSignal): Promise<void> {
-    if (!end.aborted) this.#channel.postMessage({ type: "anew" } satisfies Succession);
+    if (!end.aborted) this.#callAnew();
     return this.#read(end);
+  }
+
+  /** The disk was emptied. For its owner to read it is to put back what is missing, and then the others are to see that. */
+  async #readAnew(): Promise<void> {
+    const { isOwner } = this.#sender;
+    await this.#read(this.#ended.signal);
+    if (isOwner) this.#callAnew();
+  }
+
+  #callAnew(): void {
+    if (!this.#ended.signal.aborted) this.#channel.postMessage({ type: "anew" } satisfies Succession);
   }
 
   /** Reads what is on disk, as soon as that can be done. */
@@ -204,68 +181,38 @@ export class DurableOutbox {
     this.#missed.delete(missed);
     if (!kept) return false;
     this.#kept.clear();
-    this.#keptBytes = 0;
-    this.#lastPlace = -Infinity;
     for (const one of kept) this.#put(one);
     for (const word of missed) this.#note(word);
     this.#isRead = true;
-    this.#events.publish({ type: "outbox", queued: [...this.#kept.values()] });
+    this.#events.publish({ type: "outbox", queued: this.queued! });
     if (this.#kept.size > 0) this.#pursue();
     return true;
   }
 
-  /** Nobody takes back that an update was sent, or has failed. */
   #put(kept: Kept): void {
     const name = nameOf(kept.update);
-    const old = this.#kept.get(name);
-    if (old?.place === kept.place) return void this.#kept.set(name, { ...old, ...kept });
-    this.#drop(kept.update);
+    // One worker has taken it out while another still told how it stands.
+    if (this.#ends.get(name) === null) return;
     this.#ends.delete(name);
-    this.#keptBytes += bytesOf(kept.update);
-    this.#kept.set(name, kept);
-    if (kept.place < this.#lastPlace) this.#sort();
-    else this.#lastPlace = kept.place;
+    this.#kept.put(kept);
   }
 
-  /** What other workers tell may come late. */
-  #sort(): void {
-    const inOrder = [...this.#kept].sort(([, a], [, b]) => a.place - b.place);
-    this.#kept.clear();
-    for (const [name, kept] of inOrder) this.#kept.set(name, kept);
+  async #add(updates: readonly QueuedUpdate[]): Promise<void> {
+    // A page that asks again does not know whether it was sent in its absence.
+    const { kept, ended } = await this.#store.add(
+      updates.map((queued) => (queued.update.repeat ? { sentAt: queued.queuedAt, ...queued } : queued)),
+    );
+    this.#tell({ type: "kept", kept });
+    for (const { name, settled } of ended) this.#publishEnd(name, settled);
   }
 
-  #drop(name: OperationName): void {
-    const kept = this.#kept.get(nameOf(name));
-    if (!kept) return;
-    this.#keptBytes -= bytesOf(kept.update);
-    this.#kept.delete(nameOf(name));
-  }
-
-  async #add(updates: readonly QueuedUpdate[]): Promise<Kept[]> {
-    const fresh = updates.filter(({ update }) => !this.#kept.has(nameOf(update)));
-    const bytes = fresh.reduce((sum, { update }) => sum + bytesOf(update), 0);
-    this.#demandRoom(fresh.length, bytes);
-    this.#taking.updates += fresh.length;
-    this.#taking.bytes += bytes;
-    try {
-      // A page that asks again does not know whether it was sent in its absence.
-      return await this.#store.add(
-        updates.map((queued) => ({ ...queued, ...(queued.update.repeat && { sentAt: queued.queuedAt }) })),
-      );
-    } finally {
-      this.#taking.updates -= fresh.length;
-      this.#taking.bytes -= bytes;
-    }
-  }
-
-  #demandRoom(updates: number, bytes: number): void {
-    if (updates === 0) return;
-    if (this.#kept.size + this.#taking.updates + updates > QUEUED_UPDATES_MAX) {
-      throw new FullError(`the outbox holds at most ${QUEUED_UPDATES_MAX} updates (QUEUED_UPDATES_MAX)`);
-    }
-    if (this.#keptBytes + this.#taking.bytes + bytes > QUEUED_BYTES_MAX) {
-      throw new FullError(`the outbox holds at most ${QUEUED_BYTES_MAX} bytes (QUEUED_BYTES_MAX)`);
-    }
+  /** Whether its end is known here; then whoever has asked is told of it. */
+  #hasEnded({ update }: QueuedUpdate): boolean {
+    const name = nameOf(update);
+    const end = this.#ends.get(name);
+    if (end === undefined) return false;
+    if (!this.#ahead.has(name)) this.#publishEnd(update, end);
+    return true;
   }
 
   /** An update could not be kept, unless it was kept before. */
@@ -285,28 +232,50 @@ export class DurableOutbox {
 
   #tell(word: Word): void {
     this.#channel.postMessage(word);
-    this.#hear(word);
+    this.#hear(word, true);
   }
 
-  #hear(word: Word): void {
+  #hear(word: Word, isOwn = false): void {
     for (const missed of this.#missed) missed.push(word);
+    const kept = word.type === "gone" ? this.#kept.get(nameOf(word.name)) : undefined;
     this.#note(word);
-    if (word.type === "gone") this.#publishEnd(word.name, word.settled);
-    else
-      this.#events.publish({ type: "queued", queued: word.kept.map(({ update }) => this.#kept.get(nameOf(update))!) });
+    if (word.type === "kept") {
+      const queued = word.kept.flatMap(({ update }) => this.#kept.get(nameOf(update)) ?? []);
+      this.#events.publish({ type: "queued", queued });
+    } else if (isOwn || !kept || !this.#await(kept, word.settled)) {
+      this.#publishEnd(word.name, word.settled);
+    }
     if (this.#kept.size > 0) this.#pursue();
-    this.#advance();
+    this.#sender.advance();
   }
 
   #note(word: Word): void {
-    if (word.type === "kept") return word.kept.forEach((kept) => this.#put(kept));
-    this.#drop(word.name);
-    this.#ends.set(nameOf(word.name), word.settled);
+    if (word.type === "kept") {
+      for (const kept of word.kept) this.#put(kept);
+      return;
+    }
+    const name = nameOf(word.name);
+    const kept = this.#kept.get(name);
+    this.#kept.drop(name);
+    this.#ends.set(name, word.settled);
     for (const [oldest] of this.#ends) {
       if (this.#ends.size <= ENDS_MAX) break;
       this.#ends.delete(oldest);
     }
-    if (this.#wave.delete(nameOf(word.name))) this.#endWave();
+    if (kept) this.#sender.gone(kept);
+  }
+
+  /** O3: an ack that another worker was given waits until the write is visible here, too; for so long as any ack would. */
+  #await(kept: Kept, settled: Settled | null): boolean {
+    if (settled?.type !== "operation-ack" || !this.#events.isYetToShow(kept.update, settled.seq)) return false;
+    const name = nameOf(kept.update);
+    const tell = (): void => {
+      clearTimeout(timer);
+      if (this.#ahead.delete(name)) this.#publishEnd(kept.update, settled);
+    };
+    const timer = setTimeout(tell, OUTCOME_PATIENCE_MS);
+    this.#ahead.set(name, { kept, seq: settled.seq, tell });
+    return true;
   }
 
   // --- who sends
@@ -320,7 +289,7 @@ export class DurableOutbox {
   async #own(): Promise<void> {
     const { signal } = this.#ended;
     while (!signal.aborted) {
-      const tenure = await this.#waitForTurn(this.#name, signal);
+      const tenure = await this.#events.waitForTurn(signal);
       // Without locks everyone sends.
       if (tenure || (!signal.aborted && !hasLocks())) await this.#rule(tenure);
       else return;
@@ -336,155 +305,18 @@ export class DurableOutbox {
     void tenure?.lost.then(() => over.abort());
     await this.#readWithOthers(end);
     if (!end.aborted) {
-      this.#isOwner = true;
-      this.#advance();
+      this.#sender.setOwner(true);
       await pause(undefined, end);
-      this.#isOwner = false;
+      this.#sender.setOwner(false);
     }
     tenure?.release();
   }
-
-  // --- sending
-
-  #advance(): void {
-    const isFree = this.#wave.size === 0 && !this.#isMarking && !this.#isConcluding && this.#retryTimer === undefined;
-    if (this.#isOwner && this.#isOpen && isFree) void this.#send();
-  }
-
-  /** Notes on disk that a wave is about to be sent, and sends it. */
-  async #send(): Promise<void> {
-    const wave = this.#nextWave();
-    if (wave.length === 0) return;
-    const now = Date.now();
-    this.#isMarking = true;
-    const marked = await this.#store
-      .markSent(
-        wave.map(({ place }) => place),
-        now,
-      )
-      .catch(() => undefined);
-    // Another worker has ended some of them, and did not live to tell.
-    if (marked && marked.length < wave.length) await this.#readWithOthers(this.#ended.signal);
-    this.#isMarking = false;
-    if (!marked) return this.#retryLater();
-    // Whoever has the lock now, asks by itself.
-    if (!this.#isOwner) return;
-    const before = new Map(marked.map(({ place, sentAt }) => [place, sentAt]));
-    const leaving: Asked[] = [];
-    for (const { update, place } of wave) {
-      const kept = this.#kept.get(nameOf(update));
-      if (!kept || kept.failure || !before.has(place)) continue;
-      const sentAt = before.get(place);
-      const asked = { kept: { ...kept, sentAt: sentAt ?? now }, isRepeat: sentAt !== undefined };
-      this.#put(asked.kept);
-      leaving.push(asked);
-    }
-    for (const asked of leaving) {
-      if (isForgettable(asked.kept) !== isForgettable(leaving[0]!.kept)) break;
-      this.#wave.set(nameOf(asked.kept.update), asked);
-    }
-    this.#ask();
-    this.#advance();
-  }
-
-  #ask(): void {
-    if (this.#wave.size === 0) return;
-    const oldest = new Map<string | null, number>();
-    for (const { update, failure } of this.#kept.values()) {
-      const { clientId, id } = update;
-      if (!failure) oldest.set(clientId, Math.min(id, oldest.get(clientId) ?? id));
-    }
-    this.#events.operate(
-      [...this.#wave.values()].map(({ kept: { update, sentAt }, isRepeat }) => {
-        const settled = this.#settledBefore(update.clientId, oldest.get(update.clientId) ?? update.id, sentAt!);
-        return { ...update, settled, repeat: isRepeat };
-      }),
-    );
-  }
-
-  /**
-   * Everything before the first that is unanswered, if the primary has a record of the client. Of one whom it may have
-   * forgotten it is claimed that something is settled, so that it says `expired` rather than do it twice (I4): ids begin
-   * at 2. Of any other nothing is claimed, or what has never reached the primary would be `expired`.
-   */
-  #settledBefore(clientId: string | null, firstId: number, sentAt: number): number {
-    if (!isOld(this.#knownAt.get(clientId))) return firstId - 1;
-    return isOld(sentAt) ? 1 : 0;
-  }
-
-  #nextWave(): Kept[] {
-    const wave: Kept[] = [];
-    let bytes = 0;
-    for (const kept of this.#kept.values()) {
-      if (kept.failure) continue;
-      bytes += utf8Length(encodeUpstream(kept.update));
-      if (wave.length > 0 && (wave.length >= WAVE_UPDATES_MAX || bytes > WAVE_BYTES_MAX)) break;
-      // What may be forgotten goes alone: something new would make a record in which it is missing.
-      if (wave[0] && isForgettable(wave[0]) !== isForgettable(kept)) break;
-      wave.push(kept);
-    }
-    return wave;
-  }
-
-  /** Writes down what has come of a wave, and tells it. What could not be written down is asked again. */
-  async #conclude(): Promise<void> {
-    while (this.#answers.length > 0) {
-      const ends = this.#answers.splice(0).flatMap(({ kept, settled }) => this.#judge(kept, settled) ?? []);
-      const places = await this.#store.conclude(ends.map(({ conclusion }) => conclusion)).catch(() => undefined);
-      if (!places) this.#hasPassing = true;
-      const ended = new Set(places);
-      for (const { conclusion, word } of ends) if (ended.has(conclusion.place)) this.#tell(word);
-    }
-    this.#isConcluding = false;
-    this.#endWave();
-  }
-
-  #endWave(): void {
-    if (this.#wave.size > 0 || this.#isConcluding) return;
-    if (this.#hasPassing) this.#retryLater();
-    else this.#failures = 0;
-    this.#hasPassing = false;
-    this.#advance();
-  }
-
-  /** What is to be written down of an answer, and told; undefined if the update is to be asked again. */
-  #judge(kept: Kept, settled: Settled): { conclusion: Conclusion; word: Word } | undefined {
-    const { place, update, sentAt } = kept;
-    const name = nameOnly(update);
-    if (isFromRecord(settled)) {
-      this.#knownAt.set(update.clientId, Math.max(sentAt!, this.#knownAt.get(update.clientId) ?? 0));
-    }
-    if (settled.type === "operation-ack") return { conclusion: { place }, word: { type: "gone", name, settled } };
-    if (settled.type !== "operation-failed" || PASSING.includes(settled.code)) {
-      this.#hasPassing = true;
-      return undefined;
-    }
-    if (settled.applied) return { conclusion: { place }, word: { type: "gone", name, settled } };
-    const failed = { ...kept, failure: settled };
-    return { conclusion: { place, failure: settled }, word: { type: "kept", kept: [failed] } };
-  }
-
-  #retryLater(): void {
-    if (this.#ended.signal.aborted) return;
-    const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => this.#retry(), delayMs);
-  }
-
-  #retry(): void {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = undefined;
-    this.#advance();
-  }
 }
 
-/** Whether a record that was written at this time may be gone. */
-const isOld = (at: number | undefined): boolean => at === undefined || Date.now() - at > FORGOTTEN_MS;
-const isForgettable = ({ sentAt }: Kept): boolean => sentAt !== undefined && isOld(sentAt);
+/** Others may have sent it since it was last read here. */
+const suspectSent = (kept: Kept): Kept => ({ sentAt: kept.queuedAt, ...kept });
 
-const nameOnly = ({ clientId, id }: OperationName): OperationName => ({ clientId, id });
-const unknown = (name: OperationName): Settled => ({ type: "outcome-unknown", ...nameOnly(name) });
+const unknown = ({ clientId, id }: OperationName): Settled => ({ type: "outcome-unknown", clientId, id });
 
 /** Waits until the time is over, if one is given, or `signal` ends the wait. */
 function pause(delayMs: number | undefined, signal: AbortSignal): Promise<void> {
@@ -503,10 +335,4 @@ function explain(error: unknown): [code: FailureCode, detail: string] {
   if (error instanceof FullError) return ["overloaded", error.message];
   const { name } = error as Error;
   return [name === "QuotaExceededError" ? "storage-full" : "unavailable", `it could not be kept: ${String(error)}`];
-}
-
-const bytesOf = (update: Update): number => writesOf(update).reduce((sum, write) => sum + bytesOfWrite(write), 0);
-
-function bytesOfWrite(write: Write): number {
-  return utf8Length(write.key) + ("json" in write ? utf8Length(write.json) : 0);
 }

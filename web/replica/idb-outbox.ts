@@ -1,19 +1,30 @@
 // The outbox in IndexedDB: a database of its own, because what a person has written must outlast every change of how
 // copies are stored. It is made when there is something to keep.
 
-import type { DBSchema } from "idb";
+import type { DBSchema, IDBPDatabase, IDBPTransaction } from "idb";
 import { decodeUpstream, encodeUpstream } from "../../src/codec.ts";
+import type { Settled } from "../../src/effects.ts";
 import { nameOf } from "../../src/protocol.ts";
-import type { OperationFailed } from "../../src/protocol.ts";
+import type { OperationFailed, OperationName } from "../../src/protocol.ts";
 import { withDeadline } from "../deadline.ts";
 import { Database } from "./database.ts";
-import type { Conclusion, Kept, Marked, OutboxPersistence } from "./outbox-persistence.ts";
+import { ownersName } from "./idb-store.ts";
+import type {
+  Added,
+  Conclusion,
+  Ended,
+  Kept,
+  Marked,
+  OutboxMemory,
+  OutboxPersistence,
+  Sending,
+} from "./outbox-persistence.ts";
 
 /** Raised with every change of what is stored; the new version must take over what the old one holds. */
 const FORMAT_VERSION = 1;
 const LIST_PATIENCE_MS = 10_000;
-/** A page that asks again for what was dismissed has not been away for longer than this. */
-const DISMISSED_MS = 7 * 24 * 60 * 60 * 1000;
+/** A page that asks again for what has ended has not been away for longer than this. */
+const ENDS_KEPT_MS = 7 * 24 * 60 * 60 * 1000;
 
 /** An update as it is kept: its line, as it will be sent. */
 interface Stored {
@@ -22,39 +33,56 @@ interface Stored {
   isOptimistic: boolean;
   queuedAt: number;
   sentAt?: number;
+  sentAs?: OperationName;
   failure?: OperationFailed;
+}
+
+interface End {
+  at: number;
+  settled: Settled | null;
 }
 
 interface Schema extends DBSchema {
   updates: { key: number; value: Stored; indexes: { name: string } };
-  /** Names, with the time of their dismissal. */
-  dismissed: { key: string; value: number };
+  /** How updates have ended, by name, where the primary cannot tell. */
+  ends: { key: string; value: End };
 }
 
+type StoreName = "updates" | "ends";
+const STORES: StoreName[] = ["updates", "ends"];
+type Transaction = IDBPTransaction<Schema, StoreName[], "readwrite">;
+
 /** The name of the database, and of the lock of the worker that sends what is in it. */
-export const outboxName = (url: string): string => `headwater:outbox:${FORMAT_VERSION}:${url}`;
+export const outboxName = (url: string, identity: string | undefined): string =>
+  `headwater:outbox:${FORMAT_VERSION}:${ownersName(url, identity)}`;
 
 export class IdbOutbox implements OutboxPersistence {
   readonly #db: Database<Schema>;
   readonly #name: string;
+  readonly #memory: OutboxMemory;
 
-  constructor(url: string) {
-    this.#name = outboxName(url);
+  /** `name` is that of the database. */
+  constructor(name: string, memory: OutboxMemory) {
+    this.#name = name;
+    this.#memory = memory;
     this.#db = new Database({
-      name: this.#name,
+      name,
       // What is here is nowhere else.
       durability: "strict",
       create: (fresh) => {
         fresh.createObjectStore("updates", { autoIncrement: true }).createIndex("name", "name");
-        fresh.createObjectStore("dismissed");
+        fresh.createObjectStore("ends");
       },
+      opened: (connection) => this.#putBack(connection),
+      interrupted: () => memory.interrupted(),
     });
   }
 
   async load(): Promise<Kept[]> {
     // To open it would be to make it.
     const databases = await withDeadline(indexedDB.databases(), LIST_PATIENCE_MS, "the list of local databases");
-    if (!databases.some(({ name }) => name === this.#name)) return [];
+    const isThere = databases.some(({ name }) => name === this.#name);
+    if (!isThere && this.#memory.readKept().length === 0) return [];
     return this.#db.queue(() =>
       this.#db.read(["updates"], async (tx) => {
         const store = tx.objectStore("updates");
@@ -64,60 +92,58 @@ export class IdbOutbox implements OutboxPersistence {
     );
   }
 
-  add(updates: readonly Omit<Kept, "place">[]): Promise<Kept[]> {
+  add(updates: readonly Omit<Kept, "place">[]): Promise<Added> {
     return this.#db.queue(() =>
-      this.#db.write(["updates", "dismissed"], async (tx) => {
+      this.#db.write(STORES, async (tx) => {
         const store = tx.objectStore("updates");
-        const added = updates.map(async (update): Promise<Kept[]> => {
+        const added: Added = { kept: [], ended: [] };
+        const adding = updates.map(async (update): Promise<Kept | Ended> => {
           const stored = toStored(update);
-          const [place, dismissedAt] = await Promise.all([
-            store.index("name").getKey(stored.name),
-            tx.objectStore("dismissed").get(stored.name),
-          ]);
-          if (dismissedAt !== undefined) return [];
-          if (place === undefined) return [{ ...update, place: await store.add(stored) }];
+          const { place, end } = await find(tx, stored.name);
+          const { clientId, id } = update.update;
+          if (end) return { name: { clientId, id }, settled: end.settled };
+          if (place === undefined) return { ...update, place: await store.add(stored) };
           const kept = toKept(place, (await store.get(place))!);
-          if (kept) return [kept];
+          if (kept) return kept;
           // What is damaged is written anew.
           await store.put(stored, place);
-          return [{ ...update, place }];
+          return { ...update, place };
         });
-        return (await Promise.all(added)).flat();
+        for (const one of await Promise.all(adding)) {
+          if ("place" in one) added.kept.push(one);
+          else added.ended.push(one);
+        }
+        return added;
       }),
     );
   }
 
-  async markSent(places: readonly number[], sentAt: number): Promise<Marked[]> {
-    const before = new Map<number, number | undefined>();
-    const there = await this.#change(places, (stored, place) => {
-      before.set(place, stored.sentAt);
-      if (stored.failure) return undefined;
+  async markSent(sendings: readonly Sending[], sentAt: number): Promise<Marked[]> {
+    const before = new Map<string, number | undefined>();
+    const there = await this.#change(sendings, (stored) => {
+      before.set(stored.name, stored.sentAt);
       return stored.sentAt === undefined ? { ...stored, sentAt } : stored;
     });
-    return there.map((place) => ({ place, sentAt: before.get(place) }));
+    return there.map((name) => ({ name, sentAt: before.get(name) }));
   }
 
-  conclude(conclusions: readonly Conclusion[]): Promise<number[]> {
-    const failures = new Map(conclusions.map(({ place, failure }) => [place, failure]));
-    return this.#change([...failures.keys()], (stored, place) => {
-      const failure = failures.get(place);
-      if (stored.failure) return undefined;
-      return failure ? { ...stored, failure } : "delete";
+  conclude(conclusions: readonly Conclusion[]): Promise<string[]> {
+    return this.#change(conclusions, (stored, conclusion) => {
+      if ("failure" in conclusion) return { ...stored, failure: conclusion.failure };
+      if ("done" in conclusion) return { end: stored.sentAs && conclusion.done };
+      const { sentAt: _sentAt, ...unsent } = stored;
+      return { ...unsent, sentAs: conclusion.sendAs };
     });
   }
 
-  dismiss(place: number): Promise<boolean> {
+  dismiss(name: string): Promise<boolean> {
     return this.#db.queue(() =>
-      this.#db.write(["updates", "dismissed"], async (tx) => {
+      this.#db.write(STORES, async (tx) => {
         const store = tx.objectStore("updates");
-        const stored = await store.get(place);
+        const place = await store.index("name").getKey(name);
+        const stored = place === undefined ? undefined : await store.get(place);
         if (!stored || (stored.sentAt !== undefined && !stored.failure)) return false;
-        const dismissed = tx.objectStore("dismissed");
-        const now = Date.now();
-        for (let old = await dismissed.openCursor(); old; old = await old.continue()) {
-          if (old.value < now - DISMISSED_MS) await old.delete();
-        }
-        await Promise.all([store.delete(place), dismissed.put(now, stored.name)]);
+        await Promise.all([store.delete(place!), remember(tx, name, null)]);
         return true;
       }),
     );
@@ -127,35 +153,82 @@ export class IdbOutbox implements OutboxPersistence {
     return this.#db.close();
   }
 
-  /** Changes what is at these places, where there is still something; says where it has. */
-  #change(
-    places: readonly number[],
-    change: (stored: Stored, place: number) => Stored | "delete" | undefined,
-  ): Promise<number[]> {
+  /** Changes what is on its way under these names; says by name what that was. */
+  #change<One extends Sending>(
+    sendings: readonly One[],
+    change: (stored: Stored, sending: One) => Stored | { end: Settled | undefined },
+  ): Promise<string[]> {
     return this.#db.queue(() =>
-      this.#db.write(["updates"], async (tx) => {
-        const store = tx.objectStore("updates");
-        const changed = places.map(async (place) => {
-          const stored = await store.get(place);
-          const next = stored && change(stored, place);
-          if (next === undefined) return [];
-          if (next === "delete") await store.delete(place);
-          else if (next !== stored) await store.put(next, place);
-          return [place];
+      this.#db.write(STORES, async (tx) => {
+        const byName = tx.objectStore("updates").index("name");
+        const changed = sendings.map(async (sending) => {
+          const cursor = await byName.openCursor(sending.name);
+          if (!cursor || cursor.value.failure || sentAsOf(cursor.value) !== sending.sentAs) return [];
+          const next = change(cursor.value, sending);
+          if ("end" in next) {
+            await Promise.all([cursor.delete(), next.end && remember(tx, sending.name, next.end)]);
+          } else if (next !== cursor.value) {
+            await cursor.update(next);
+          }
+          return [sending.name];
         });
         return (await Promise.all(changed)).flat();
       }),
     );
   }
+
+  /** A new connection may be to a database that was emptied: what is known to be kept comes first in it. */
+  async #putBack(connection: IDBPDatabase<Schema>): Promise<void> {
+    const known = this.#memory.readKept();
+    if (known.length === 0) return;
+    const tx = connection.transaction(STORES, "readwrite", { durability: "strict" });
+    const store = tx.objectStore("updates");
+    const put = known.map(async ({ place, ...update }) => {
+      const stored = toStored(update);
+      const found = await find(tx, stored.name);
+      if (found.end || found.place !== undefined) return;
+      // Others may have begun the new database, at the same places.
+      if ((await store.getKey(place)) === undefined) await store.put(stored, place);
+      else await store.add(stored);
+    });
+    await Promise.all([...put, tx.done]);
+  }
 }
 
-function toStored({ update, isOptimistic, queuedAt, sentAt }: Omit<Kept, "place">): Stored {
-  const stored = { name: nameOf(update), line: encodeUpstream(update), isOptimistic, queuedAt };
-  return { ...stored, ...(sentAt !== undefined && { sentAt }) };
+/** The place at which an update is kept, or its end. */
+async function find(tx: Transaction, name: string): Promise<{ place: number | undefined; end: End | undefined }> {
+  const [place, end] = await Promise.all([
+    tx.objectStore("updates").index("name").getKey(name),
+    tx.objectStore("ends").get(name),
+  ]);
+  return { place, end };
+}
+
+async function remember(tx: Transaction, name: string, settled: Settled | null): Promise<void> {
+  const ends = tx.objectStore("ends");
+  const now = Date.now();
+  for (let old = await ends.openCursor(); old; old = await old.continue()) {
+    if (old.value.at < now - ENDS_KEPT_MS) await old.delete();
+  }
+  await ends.put({ at: now, settled }, name);
+}
+
+const sentAsOf = ({ name, sentAs }: Stored): string => (sentAs ? nameOf(sentAs) : name);
+
+function toStored({ update, isOptimistic, queuedAt, sentAt, sentAs, failure }: Omit<Kept, "place">): Stored {
+  return {
+    name: nameOf(update),
+    line: encodeUpstream(update),
+    isOptimistic,
+    queuedAt,
+    ...(sentAt !== undefined && { sentAt }),
+    ...(sentAs && { sentAs }),
+    ...(failure && { failure }),
+  };
 }
 
 /** Undefined if it is damaged: nobody can tell what it was. */
-function toKept(place: number, { line, isOptimistic, queuedAt, sentAt, failure }: Stored): Kept | undefined {
+function toKept(place: number, { line, isOptimistic, queuedAt, sentAt, sentAs, failure }: Stored): Kept | undefined {
   const message = decodeUpstream(line.trimEnd());
   if (!message.ok) return undefined;
   const update = message.value;
@@ -166,6 +239,7 @@ function toKept(place: number, { line, isOptimistic, queuedAt, sentAt, failure }
     isOptimistic,
     queuedAt,
     ...(sentAt !== undefined && { sentAt }),
+    ...(sentAs && { sentAs }),
     ...(failure && { failure }),
   };
 }

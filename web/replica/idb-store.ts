@@ -16,7 +16,7 @@ import { deleteDB } from "idb";
 import type { DBSchema, IDBPTransaction } from "idb";
 import { assert } from "../../src/assert.ts";
 import { packPages } from "../feed.ts";
-import type { StepLines } from "../feed.ts";
+import type { ReplicaSettings, StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
 import { Database } from "./database.ts";
 import { tryLock } from "./lock.ts";
@@ -47,19 +47,26 @@ const STORES: StoreName[] = ["log", "pages", "meta"];
 const OVER_MAX = 1000;
 const overKey = (term: string): string => `over:${term}`;
 
+export type CopyName = Pick<ReplicaSettings, "url" | "identity" | "prefixes">;
+
 /** The name of the database, and of the lock of its writer. A replica of some prefixes is not one of others. */
-export function databaseName(url: string, prefixes: readonly string[] | undefined, version = FORMAT_VERSION): string {
+export function databaseName({ url, identity, prefixes }: CopyName, version = FORMAT_VERSION): string {
   const part = prefixes ? `#${JSON.stringify([...prefixes].sort())}` : "";
-  return `headwater:${version}:${url}${part}`;
+  return `headwater:${version}:${ownersName(url, identity)}${part}`;
+}
+
+/** A store as one person has it, in names of what this browser keeps of it. */
+export function ownersName(url: string, identity: string | undefined): string {
+  return identity === undefined ? url : `${url}#${encodeURIComponent(identity)}`;
 }
 
 /** Deletes what older versions have left, unless one of them is still open somewhere. */
-export async function deleteOldDatabases(url: string, prefixes: readonly string[] | undefined): Promise<void> {
+export async function deleteOldDatabases(copy: CopyName): Promise<void> {
   const present = new Set((await indexedDB.databases()).map(({ name }) => name));
   for (let version = 1; version < FORMAT_VERSION; version++) {
-    const name = databaseName(url, prefixes, version);
+    const name = databaseName(copy, version);
     if (!present.has(name)) continue;
-    const tenure = await tryLock(name);
+    const tenure = await tryLock(name, () => true);
     if (tenure) await deleteDB(name).finally(tenure.release);
   }
 }

@@ -7,6 +7,7 @@
 
 import type { StepLines } from "../feed.ts";
 import { IdbStore, databaseName, deleteOldDatabases } from "./idb-store.ts";
+import type { CopyName } from "./idb-store.ts";
 import { hasLocks, tryLock, waitForLock } from "./lock.ts";
 import type { Tenure } from "./lock.ts";
 import { LostError } from "./replica-persistence.ts";
@@ -18,15 +19,15 @@ const REFUSALS_MS = 2000;
 const RETRY_BASE_MS = 5000;
 const RETRY_CAP_MS = 60_000;
 
-export interface OwnershipSettings {
-  url: string;
-  prefixes?: string[];
+export interface OwnershipSettings extends CopyName {
   durability: "relaxed" | "strict";
 }
 
 export interface OwnershipEvents {
   /** The visible state; undefined while there is none. */
   readImage(): Image | undefined;
+  /** Whether this replica is served by the primary: one that is not makes room for one that is. */
+  isServed(): boolean;
   /** Another keeps the database. What it holds now may be shown. */
   peeked(stored: Stored): void;
   /** The database is this replica's. When it resolves, what is stored and what is shown are the same state. */
@@ -45,6 +46,7 @@ export class Ownership {
   readonly #settings: OwnershipSettings;
   readonly #events: OwnershipEvents;
   readonly #name: string;
+  readonly #isServed = (): boolean => this.#events.isServed();
   readonly #ended = new AbortController();
   #store: IdbStore | undefined;
   #tenure: Tenure | undefined;
@@ -56,12 +58,12 @@ export class Ownership {
   constructor(settings: OwnershipSettings, events: OwnershipEvents) {
     this.#settings = settings;
     this.#events = events;
-    this.#name = databaseName(settings.url, settings.prefixes);
+    this.#name = databaseName(settings);
   }
 
   /** Resolves after the first attempt; goes on by itself from there. */
   async start(): Promise<void> {
-    const tenure = await tryLock(this.#name);
+    const tenure = await tryLock(this.#name, this.#isServed);
     const rule = tenure && (await this.#own(tenure));
     if (!rule) await this.#peek();
     void this.#pursue(rule);
@@ -113,7 +115,7 @@ export class Ownership {
       await this.#leave();
       return undefined;
     }
-    void deleteOldDatabases(this.#settings.url, this.#settings.prefixes).catch(() => {});
+    void deleteOldDatabases(this.#settings).catch(() => {});
     return { over };
   }
 
@@ -157,7 +159,7 @@ export class Ownership {
       }
       if (this.#isEnded || !hasLocks()) return;
       await this.#rest();
-      const tenure = await waitForLock(this.#name, this.#ended.signal);
+      const tenure = await waitForLock(this.#name, this.#ended.signal, this.#isServed);
       if (this.#isEnded) return tenure?.release();
       rule = tenure && (await this.#own(tenure));
     }

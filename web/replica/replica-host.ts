@@ -12,9 +12,10 @@
 
 import { LineReader, decodeDownstream, encodeUpstream, packFrames } from "../../src/codec.ts";
 import type { SecondaryEffect, SecondaryInput, SecondaryStatus, Step } from "../../src/effects.ts";
+import { isCovered } from "../../src/kv.ts";
 import type { Change } from "../../src/kv.ts";
-import { CLOSE } from "../../src/protocol.ts";
-import type { Snapshot, Upstream } from "../../src/protocol.ts";
+import { CLOSE, keysOf } from "../../src/protocol.ts";
+import type { Snapshot, Update, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
 import type { FromPage, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
@@ -22,6 +23,7 @@ import { withDeadline } from "../deadline.ts";
 import { randomId } from "../random-id.ts";
 import { DurableOutbox } from "./durable-outbox.ts";
 import { IdbOutbox, outboxName } from "./idb-outbox.ts";
+import { waitForLock } from "./lock.ts";
 import { Ownership } from "./ownership.ts";
 import type { ReplicaPersistence, Stored } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
@@ -50,7 +52,9 @@ export class ReplicaHost {
   readonly #socket: Socket;
   readonly #feeds = new Map<string, Feed>();
   readonly #ownership: Ownership | undefined;
-  readonly #outbox: DurableOutbox;
+  /** A replica that keeps nothing has none. */
+  readonly #outbox: DurableOutbox | undefined;
+  #outboxRead: Promise<void> | undefined;
   #state = new VisibleState();
   #machine: Secondary | undefined;
   #secondaryId = randomId();
@@ -81,16 +85,20 @@ export class ReplicaHost {
         { ...rest, durability },
         {
           readImage: () => this.#state.toImage(),
+          isServed: () => this.#isServed(),
           peeked: (stored) => this.#peeked(stored),
           acquired: (store, stored) => this.#acquired(store, stored),
           lost: (reason) => this.#lost(reason),
         },
       );
+      const name = outboxName(settings.url, settings.identity);
+      this.#outbox = new DurableOutbox(name, (memory) => new IdbOutbox(name, memory), {
+        operate: (updates) => this.#turn(...updates.map((operation) => ({ type: "operate" as const, operation }))),
+        publish: (item) => this.#publish(item),
+        waitForTurn: (signal) => waitForLock(name, signal, () => this.#isServed()),
+        isYetToShow: (update, seq) => this.#isYetToShow(update, seq),
+      });
     }
-    this.#outbox = new DurableOutbox(outboxName(settings.url), new IdbOutbox(settings.url), {
-      operate: (updates) => this.#turn(...updates.map((operation) => ({ type: "operate" as const, operation }))),
-      publish: (item) => this.#publish(item),
-    });
     this.#socket = new Socket(settings.url, settings.token, {
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
@@ -100,7 +108,8 @@ export class ReplicaHost {
 
   /** Reads local state and connects. */
   async start(): Promise<void> {
-    const read = Promise.all([this.#outbox.start(), this.#ownership?.start()]);
+    this.#outboxRead = this.#outbox?.start();
+    const read = Promise.all([this.#outboxRead, this.#ownership?.start()]);
     try {
       await withDeadline(read, LOAD_PATIENCE_MS, "local storage");
     } catch (error) {
@@ -135,7 +144,7 @@ export class ReplicaHost {
     for (const { port } of this.#feeds.values()) port.close();
     this.#feeds.clear();
     this.#machine = undefined;
-    await Promise.all([this.#outbox.stop(), this.#ownership?.stop()]);
+    await Promise.all([this.#outbox?.stop(), this.#ownership?.stop()]);
   }
 
   // --- storage
@@ -152,13 +161,15 @@ export class ReplicaHost {
     this.#socket.stop();
     try {
       await this.#unite(store, stored);
+      // What is pending is to be seen together with the first state.
+      await withDeadline(Promise.resolve(this.#outboxRead), LOAD_PATIENCE_MS, "the outbox").catch(() => {});
     } finally {
       if (this.#machine) this.#socket.start();
     }
     const isAnew = this.#machine !== undefined;
     this.#begin("durable");
     if (isAnew) {
-      this.#outbox.askAgain();
+      this.#outbox?.askAgain();
       this.#publish({ type: "ask-again" });
     }
   }
@@ -188,7 +199,6 @@ export class ReplicaHost {
 
   #persist(steps: Step[], machine: Secondary): void {
     const lines = steps.map((step) => this.#toLines(step));
-    // Without a store the machine is in memory mode and asks for nothing; a stopped host has no one to answer to.
     // Without ownership the machine is in memory mode and asks for nothing; a stopped host has no one to answer to.
     const done = this.#ownership?.persist(lines, this.#secondaryId);
     done?.then(
@@ -247,7 +257,7 @@ export class ReplicaHost {
         return this.#persist(effect.steps, machine);
       case "settle": {
         const { clientId } = effect.settled;
-        this.#outbox.settled(effect.settled);
+        this.#outbox?.settled(effect.settled);
         if (clientId !== null) this.#feeds.get(clientId)?.items.push({ type: "settled", settled: effect.settled });
         return;
       }
@@ -269,6 +279,12 @@ export class ReplicaHost {
       feed.isFed ||= step.reset;
       if (feed.isFed) feed.items.push(item);
     }
+    this.#outbox?.shown();
+  }
+
+  #isYetToShow(update: Update, seq: number): boolean {
+    const { prefixes } = this.#settings;
+    return seq > this.#state.seq && keysOf(update).some((key) => isCovered(key, prefixes));
   }
 
   #toLines({ epoch, prev, seq, reset, parts }: Step): StepLines {
@@ -342,7 +358,7 @@ export class ReplicaHost {
   #listen(clientId: string, feed: Feed): void {
     feed.isListening = true;
     // Ahead of the state: what is pending is to be seen from the first moment.
-    const { queued } = this.#outbox;
+    const queued = this.#outbox?.queued;
     if (queued) feed.items.unshift({ type: "outbox", queued });
     feed.port.onmessage = ({ data }: MessageEvent<FromPage>) => {
       this.#heard(data, clientId, feed);
@@ -356,9 +372,9 @@ export class ReplicaHost {
       case "operate":
         return this.#turn(...message.operations.map((operation) => ({ type: "operate" as const, operation })));
       case "queue":
-        return void this.#outbox.take(message.updates);
+        return void this.#outbox?.take(message.updates);
       case "dismiss":
-        return void this.#outbox.dismiss(message.name);
+        return void this.#outbox?.dismiss(message.name);
       case "hurry":
         return this.hurry();
       case "refresh":
@@ -421,7 +437,11 @@ export class ReplicaHost {
       else if (isFirst && this.#reported) feed.items.push({ type: "status", status: this.#reported });
       if (feed.items.length > 0) feed.port.postMessage(feed.items.splice(0));
     }
-    this.#outbox.setOpen(isJoined(this.#reported));
+    this.#outbox?.setOpen(isJoined(this.#reported));
+  }
+
+  #isServed(): boolean {
+    return isJoined(this.#machine?.status(performance.now()));
   }
 
   #reportLag(): void {

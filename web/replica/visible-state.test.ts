@@ -103,8 +103,9 @@ describe("VisibleState.fromStored", () => {
 describe("databaseName", () => {
   test("names the format and the store, and tells partial replicas apart whatever the order of their prefixes", () => {
     const url = "https://example.com/v1/stores/board";
-    expect(databaseName(url, undefined)).toBe(`headwater:2:${url}`);
-    expect(databaseName(url, ["b", "a"])).toBe(databaseName(url, ["a", "b"]));
-    expect(databaseName(url, ["a"])).not.toBe(databaseName(url, undefined));
+    expect(databaseName({ url })).toBe(`headwater:2:${url}`);
+    expect(databaseName({ url, prefixes: ["b", "a"] })).toBe(databaseName({ url, prefixes: ["a", "b"] }));
+    const names = [{}, { prefixes: ["a"] }, { identity: "a" }, { identity: "b" }, { identity: '["a"]' }];
+    expect(new Set(names.map((copy) => databaseName({ url, ...copy }))).size).toBe(names.length);
   });
 });

@@ -14,8 +14,16 @@ import { PendingUpdates } from "../pending-updates.ts";
 import type { PendingEvent, PendingUpdate } from "../pending-updates.ts";
 import { DurableOutbox } from "../replica/durable-outbox.ts";
 import type { Tenure } from "../replica/lock.ts";
-import type { Conclusion, Kept, Marked, OutboxPersistence } from "../replica/outbox-persistence.ts";
-import { MemoryOutbox, newMemoryOutboxDisk } from "./memory-outbox.ts";
+import type {
+  Added,
+  Conclusion,
+  Kept,
+  Marked,
+  OutboxMemory,
+  OutboxPersistence,
+  Sending,
+} from "../replica/outbox-persistence.ts";
+import { MemoryOutbox, newMemoryOutboxDisk, wipeOutboxDisk } from "./memory-outbox.ts";
 
 const START_AT = 1_700_000_000_000;
 const HOUR_MS = 60 * 60 * 1000;
@@ -28,8 +36,6 @@ export interface Plant {
   disk?: (disk: OutboxPersistence) => OutboxPersistence;
   /** What leaves for the primary. */
   send?: (updates: Update[]) => Update[];
-  /** Whoever asks, has the lock. */
-  isLockFree?: boolean;
 }
 
 /** Virtual time: what is due runs one by one, each with all that follows from it at once. */
@@ -71,7 +77,7 @@ class ModelPrimary {
   head = 0;
   readonly seqs = new Map<string, number>();
   readonly clients = new Map<string, { settled: number; outcomes: Map<number, Decision>; touchedAt: number }>();
-  /** Everything that took effect, in the order in which it did. */
+  /** Everything that took effect, by the names that pages gave, in the order in which it did. */
   readonly effects: string[] = [];
   readonly #world: World;
   readonly #firstAskedAt = new Map<string, number>();
@@ -93,7 +99,7 @@ class ModelPrimary {
       const failed = { type: "operation-failed", clientId, id } as const;
       const decision = this.#place(update, index >= room ? "overloaded" : isDiskWell ? undefined : "unavailable");
       if (!decision) {
-        this.#world.expired.add(nameOf(update));
+        this.#world.expired.add(originOf(update));
         return { ...failed, code: "expired" };
       }
       if ("code" in decision) return { ...failed, code: decision.code, applied: false };
@@ -116,14 +122,14 @@ class ModelPrimary {
       return undefined;
     }
     if (!record && repeat && settled > 0) {
-      const isLong = now - (this.#world.madeAt.get(name) ?? now) > CLIENT_LEASE_MS / 2;
+      const isLong = now - (this.#world.madeAt.get(originOf(update)) ?? now) > CLIENT_LEASE_MS / 2;
       this.#world.demand(isLong, `${name} expired, though the primary cannot have forgotten it`);
       return undefined;
     }
     const known = record?.outcomes.get(id);
     if (known) return known;
     const { settled: before, outcomes } = record ?? { settled: 0, outcomes: new Map<number, Decision>() };
-    const decision = refusal ? { code: refusal } : this.#decide(update, name);
+    const decision = refusal ? { code: refusal } : this.#decide(update);
     outcomes.set(id, decision);
     for (const one of outcomes.keys()) if (one <= settled) outcomes.delete(one);
     this.#world.demand(outcomes.size < OUTCOMES_PER_CLIENT_MAX, "outcomes that nobody settles");
@@ -131,13 +137,13 @@ class ModelPrimary {
     return decision;
   }
 
-  #decide(update: Update, name: string): Decision {
+  #decide(update: Update): Decision {
     if (update.type === "batch" && update.checks.some(({ key, seq }) => (this.seqs.get(key) ?? null) !== seq)) {
       return { code: "conflict" };
     }
     this.head += 1;
     for (const { key } of writesOf(update)) this.seqs.set(key, this.head);
-    this.effects.push(name);
+    this.effects.push(originOf(update));
     return { seq: this.head };
   }
 }
@@ -159,7 +165,7 @@ class Locks {
         let lose = (): void => {};
         const lost = new Promise<void>((resolve) => (lose = resolve));
         const holder = { worker, lose };
-        if (!this.#world.plant.isLockFree) this.#holder = holder;
+        this.#holder = holder;
         resolve({
           lost,
           release: () => {
@@ -206,46 +212,50 @@ class WorkerDisk implements OutboxPersistence {
   readonly #store: MemoryOutbox;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(world: World, worker: Worker) {
+  constructor(world: World, worker: Worker, memory: OutboxMemory) {
     this.#world = world;
     this.#worker = worker;
-    this.#store = new MemoryOutbox(world.disk);
+    this.#store = new MemoryOutbox(world.disk, {
+      readKept: () => (worker.isDead ? [] : memory.readKept()),
+      interrupted: () => {
+        if (!worker.isDead) memory.interrupted();
+      },
+    });
   }
 
   load(): Promise<Kept[]> {
     return this.#queue(() => this.#store.load());
   }
 
-  add(updates: readonly Omit<Kept, "place">[]): Promise<Kept[]> {
+  add(updates: readonly Omit<Kept, "place">[]): Promise<Added> {
     return this.#queue(async () => {
       if (this.#world.isDiskFull) throw new DOMException("full", "QuotaExceededError");
       const added = await this.#store.add(updates);
-      for (const { update, place } of added) {
+      for (const { update, place } of added.kept) {
         const name = nameOf(update);
-        if (!this.#world.places.has(name)) this.#world.places.set(name, place);
+        // A disk that was emptied counts its places anew.
+        if (!this.#world.places.has(name)) this.#world.places.set(name, this.#world.disk.wipes * 1e6 + place);
       }
       return added;
     });
   }
 
-  markSent(places: readonly number[], sentAt: number): Promise<Marked[]> {
-    return this.#queue(() => this.#store.markSent(places, sentAt));
+  markSent(sendings: readonly Sending[], sentAt: number): Promise<Marked[]> {
+    return this.#queue(() => this.#store.markSent(sendings, sentAt));
   }
 
-  conclude(conclusions: readonly Conclusion[]): Promise<number[]> {
-    const names = conclusions.map(({ place }) => this.#world.disk.kept.get(place)?.update);
+  conclude(conclusions: readonly Conclusion[]): Promise<string[]> {
     return this.#queue(async () => {
       const ended = await this.#store.conclude(conclusions);
-      for (const name of names) if (name) this.#world.ended.add(nameOf(name));
+      for (const { sentAs } of conclusions) this.#world.ended.add(sentAs);
       return ended;
     });
   }
 
-  dismiss(place: number): Promise<boolean> {
-    const update = this.#world.disk.kept.get(place)?.update;
+  dismiss(name: string): Promise<boolean> {
     return this.#queue(async () => {
-      const isOut = await this.#store.dismiss(place);
-      if (isOut && update) this.#world.ended.add(nameOf(update));
+      const isOut = await this.#store.dismiss(name);
+      if (isOut) this.#world.ended.add(name);
       return isOut;
     });
   }
@@ -330,17 +340,14 @@ class Worker {
     this.#machine = this.#newMachine();
     const { outbox: Kind = DurableOutbox, disk = (one: OutboxPersistence) => one } = world.plant;
     world.constructing = this;
-    this.outbox = new Kind(
-      "outbox",
-      disk(new WorkerDisk(world, this)),
-      {
-        operate: (updates) => this.#turn((now) => updates.forEach((update) => this.#machine.operate(update, now))),
-        publish: (item) => {
-          if (!this.isDead) for (const feed of this.feeds.values()) feed(item);
-        },
+    this.outbox = new Kind("outbox", (memory) => disk(new WorkerDisk(world, this, memory)), {
+      operate: (updates) => this.#turn((now) => updates.forEach((update) => this.#machine.operate(update, now))),
+      publish: (item) => {
+        if (!this.isDead) for (const feed of this.feeds.values()) feed(item);
       },
-      (_, signal) => world.locks.wait(this, signal),
-    );
+      isYetToShow: () => false,
+      waitForTurn: (signal) => world.locks.wait(this, signal),
+    });
     world.constructing = undefined;
     void this.outbox.start().then(() => {
       this.#isListening = true;
@@ -461,6 +468,8 @@ export class Page {
   /** What its subscriber was told of each update. */
   readonly told = new Map<string, PendingEvent["type"][]>();
   readonly dismissed: string[] = [];
+  /** What had been overtaken by others when its end was told. */
+  readonly overtaken = new Set<string>();
   isDisturbed = false;
   readonly #world: World;
   readonly #clientId: string;
@@ -530,6 +539,7 @@ export class Page {
   #end(name: string, end: OperationAck | Error): void {
     this.#world.demand(!this.ends.has(name), `${name} has ended twice`);
     this.ends.set(name, end);
+    if (this.#world.isOvertaken(name)) this.overtaken.add(name);
   }
 
   #received(item: ToPage): void {
@@ -557,6 +567,8 @@ export class World {
   readonly places = new Map<string, number>();
   /** What was ended on disk. */
   readonly expired = new Set<string>();
+  /** What was on the disk when it was emptied, also ends, and known to nobody who could put it back. */
+  readonly lost = new Set<string>();
   readonly ended = new Set<string>();
   readonly madeAt = new Map<string, number>();
   readonly pages: Page[];
@@ -645,17 +657,37 @@ export class World {
       else page.link(random.pick(this.#workers));
     } else if (chance < 0.94) {
       this.isDiskFull = !this.isDiskFull;
-    } else if (chance < 0.96) {
+    } else if (chance < 0.955) {
+      this.#wipe();
+    } else if (chance < 0.97) {
       for (const one of this.#workers) one.disconnect();
       await this.clock.runFor(random.pick([1, 13, 25]) * HOUR_MS);
     }
+  }
+
+  /** A person clears the site's data under everything that is open. */
+  #wipe(): void {
+    this.#losing(() => wipeOutboxDisk(this.disk));
+  }
+
+  /** What nobody has any more after this, neither the disk nor a worker who could put it back, is lost. */
+  #losing(run: () => void): void {
+    const readAll = (): Set<string> => {
+      const inMemory = [...this.disk.openers].flatMap((memory) => memory.readKept());
+      const kept = [...this.disk.kept.values(), ...inMemory].map(({ update }) => nameOf(update));
+      return new Set([...kept, ...this.disk.ends.keys()]);
+    };
+    const before = readAll();
+    run();
+    const after = readAll();
+    for (const name of before) if (!after.has(name)) this.lost.add(name);
   }
 
   /** Another worker in the place of one that dies or ends; its pages notice after a while. */
   #replace(index: number, isDeath: boolean): void {
     const old = this.#workers[index]!;
     const pages = this.pages.filter((page) => page.worker === old);
-    if (isDeath) old.die();
+    if (isDeath) this.#losing(() => old.die());
     else void old.stop();
     const next = new Worker(this);
     this.#workers[index] = next;
@@ -674,11 +706,15 @@ export class World {
 
   #verify(): void {
     const { effects } = this.primary;
-    this.demand(new Set(effects).size === effects.length, `done twice: ${effects.join()}`);
+    const twice = effects.filter((name, index) => effects.indexOf(name) !== index && !this.lost.has(name));
+    this.demand(twice.length === 0, `done twice: ${twice.join()} of ${effects.join()}`);
     for (const names of [effects, ...this.pages.map(({ made }) => effects.filter((name) => made.includes(name)))]) {
       // What a page has been told is unknown may come at any time.
       this.#verifyOrder(
-        names.filter((name) => !this.pages.some(({ ends }) => ends.get(name) instanceof OutcomeUnknownError)),
+        names.filter(
+          (name) =>
+            !this.lost.has(name) && !this.pages.some(({ ends }) => ends.get(name) instanceof OutcomeUnknownError),
+        ),
       );
     }
     const left = [...this.disk.kept.values()];
@@ -696,13 +732,15 @@ export class World {
         if (!this.pages.some(({ isDisturbed, made }) => isDisturbed && made.includes(name)))
           this.#verifyTold(name, types);
       }
-      for (const name of page.dismissed) this.demand(!effects.includes(name), `${name} was dismissed, and done`);
+      for (const name of page.dismissed) {
+        this.demand(!effects.includes(name) || this.lost.has(name), `${name} was dismissed, and done`);
+      }
     }
   }
 
   /** Two workers that are given updates in the same moment may send them in either order, but those of one page in theirs. */
   #verifyOrder(effects: readonly string[]): void {
-    if (!this.#isAlone && new Set(effects.map((name) => name[0])).size > 1) return;
+    if (!this.#isAlone && (this.disk.wipes > 0 || new Set(effects.map((name) => name[0])).size > 1)) return;
     const places = effects.map((name) => this.places.get(name)!);
     this.demand(isRising(places), `not in the queued order: ${effects.join()} at ${places.join()}`);
   }
@@ -712,11 +750,21 @@ export class World {
     const isDone = this.primary.effects.includes(name);
     if (!end) this.demand(false, `${name} was never told`);
     else if (end instanceof OperationFailedError) {
-      if (end.applied !== undefined) this.demand(end.applied === isDone, `${name}: told applied ${end.applied}`);
-      else this.demand(end.code === "expired", `${name} failed as ${end.code}`);
+      const isTrue = end.applied === undefined || end.applied === isDone || this.lost.has(name);
+      this.demand(isTrue, `${name}: told applied ${end.applied}`);
+      // What the primary has no room for is tried again, unless something later was done first. (Disks say more.)
+      const isFinal = ["conflict", "expired", "unconfirmed"].includes(end.code) || end.detail !== undefined;
+      if (!isFinal) this.demand(page.overtaken.has(name), `${name} was given up as ${end.code}`);
+      if (end.applied === undefined) this.demand(end.code === "expired", `${name} failed as ${end.code}`);
     } else if (end instanceof Error)
-      this.demand(page.isDisturbed || this.isSlow(name), `${name} is unknown to its page`);
+      this.demand(page.isDisturbed || this.isSlow(name) || this.lost.has(name), `${name} is unknown to its page`);
     else this.demand(isDone, `${name} was acked, and not done`);
+  }
+
+  /** Whether something behind it has been done already. */
+  isOvertaken(name: string): boolean {
+    const place = this.places.get(name)!;
+    return this.primary.effects.some((other) => this.places.get(other)! > place);
   }
 
   /** Whether it is old enough to have been given up. */
@@ -730,6 +778,12 @@ export class World {
     }
     this.demand(!(types.includes("acked") && types.includes("dismissed")), `${name} was told as ${types.join()}`);
   }
+}
+
+/** The name that its page gave to an update, whatever it is sent as: it is what the update writes. */
+function originOf(update: Update): string {
+  const [write] = writesOf(update);
+  return write && "json" in write ? (JSON.parse(write.json) as string) : nameOf(update);
 }
 
 const isRising = (numbers: readonly number[]): boolean =>

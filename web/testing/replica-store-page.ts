@@ -2,11 +2,14 @@
 // its browser is killed. A spec builds and drives it; it is no part of the product.
 
 import { deleteDB, openDB } from "idb";
+import type { Settled } from "../../src/effects.ts";
 import type { Change, JsonValue } from "../../src/kv.ts";
 import { demandEqual } from "../../src/testing/equality.ts";
 import { IdbOutbox, outboxName } from "../replica/idb-outbox.ts";
 import { IdbStore } from "../replica/idb-store.ts";
-import { queuedUpdate, testOutboxPersistence } from "./outbox-contract.ts";
+import { sendingOf } from "../replica/kept-updates.ts";
+import type { Kept } from "../replica/outbox-persistence.ts";
+import { BLANK, queuedUpdate, testOutboxPersistence } from "./outbox-contract.ts";
 import type { OutboxDisk } from "./outbox-contract.ts";
 import { Copy, stepOf, testReplicaPersistence } from "./replica-store-contract.ts";
 import type { ReplicaDisk } from "./replica-store-contract.ts";
@@ -55,11 +58,12 @@ async function runContract(durability: Durability): Promise<Result[]> {
 }
 
 function newOutboxDisk(): OutboxDisk {
-  const url = `contract-${outboxesUsed++}`;
+  const name = outboxName(`contract-${outboxesUsed++}`, undefined);
   return {
-    open: () => new IdbOutbox(url),
+    open: (memory = BLANK) => new IdbOutbox(name, memory),
+    wipe: () => deleteDB(name),
     damage: async (place) => {
-      const db = await openDB(outboxName(url));
+      const db = await openDB(name);
       const stored = (await db.get("updates", place)) as object;
       await db.put("updates", { ...stored, line: "not a line of the protocol" }, place);
       db.close();
@@ -133,27 +137,44 @@ async function verify(name: string): Promise<number> {
 
 /** So many updates are kept; older ones are ended. */
 const KEPT = 20;
+const READ_PATIENCE_MS = 10_000;
+
+const UNKNOWN: Settled = { type: "outcome-unknown", clientId: "a", id: 2 };
 
 async function queueEndlessly(): Promise<never> {
-  const outbox = new IdbOutbox("endless");
-  const places = (await outbox.load()).map(({ place }) => place);
+  const outbox = new IdbOutbox("endless", BLANK);
+  const all = await outbox.load();
   const onTheirWay: Promise<void>[] = [];
   for (let id = (await readOutbox()).at(-1) ?? 1; ; id++) {
-    const written = outbox.add([queuedUpdate("a", id + 1)]).then(([kept]) => {
-      places.push(kept!.place);
+    const written = outbox.add([queuedUpdate("a", id + 1)]).then(({ kept }) => {
+      all.push(...kept);
       console.log(`durable ${id + 1}`);
     });
     onTheirWay.push(written);
     while (onTheirWay.length >= ON_THEIR_WAY) await onTheirWay.shift();
-    const ended = places.splice(0, places.length - KEPT);
+    const ended = all.splice(0, all.length - KEPT).map(sendingOf);
     await outbox.markSent(ended, Date.now());
-    await outbox.conclude(ended.map((place) => ({ place })));
+    await outbox.conclude(ended.map((sending) => ({ ...sending, done: UNKNOWN })));
+  }
+}
+
+/** A browser that was killed may refuse its storage at first; whoever uses an outbox reads it again then. */
+async function loadInTime(outbox: IdbOutbox): Promise<Kept[]> {
+  const end = performance.now() + READ_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await outbox.load();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      console.log(`refused: ${String(error)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
 
 async function readOutbox(): Promise<number[]> {
-  const outbox = new IdbOutbox("endless");
-  const kept = await outbox.load();
+  const outbox = new IdbOutbox("endless", BLANK);
+  const kept = await loadInTime(outbox);
   await outbox.close();
   for (const one of kept) {
     const { place, sentAt, ...queued } = one;
