@@ -9,6 +9,10 @@ export interface PageOperation {
   /** Keys that must be as this page shows them. */
   checked: string[];
   ack: "all" | "primary" | number;
+  /** It is shown at once. */
+  optimistic: boolean;
+  /** It waits in the outbox until the primary can be reached. */
+  queue: boolean;
 }
 
 export type PageLine =
@@ -46,6 +50,7 @@ interface ChaosReplica {
   getFromPrimary(key: string): Promise<string | undefined>;
   subscribe(interest: object, subscriber: (changes: readonly { seq: number }[]) => void): () => void;
   subscribeStatus(subscriber: () => void): () => void;
+  pending(): { optimistic: boolean; state: string }[];
   readonly status: {
     state: string;
     epoch: string | null;
@@ -79,6 +84,8 @@ export function watchReplica(): void {
   const page = window as unknown as ChaosWindow;
   const document = `${Math.random()}`;
   let lines: PageLine[] = [];
+  /** Optimistic updates of this page that have not ended. */
+  let covering = 0;
   const tell = (line: PageLine): void => {
     if (lines.push(line) === 1) setTimeout(flush, FLUSH_MS);
   };
@@ -93,17 +100,21 @@ export function watchReplica(): void {
   }, 5);
 
   function follow(replica: ChaosReplica): void {
-    const observe = (seq: number, isSeqLeast: boolean): void => {
-      const { epoch, persisted, lastError } = replica.status;
+    const observe = (changed: readonly { seq: number }[] | undefined): void => {
+      // What is pending lies over what is replicated, and hides it.
+      if (covering > 0 || replica.pending().some(({ optimistic, state }) => optimistic && state !== "failed")) return;
+      const { epoch, seq: known, persisted, lastError } = replica.status;
+      // Amid the steps that came at once the status is still that of the step before them.
+      const isSeqLeast = changed !== undefined;
+      const seq = isSeqLeast ? Math.max(known, ...[...replica.list(), ...changed].map((one) => one.seq)) : known;
       const entries = replica
         .list()
         .map(({ key, value, seq }) => [key, String(value), seq] as [string, string, number]);
       tell({ type: "state", at: performance.now(), epoch, seq, isSeqLeast, entries, persisted, lastError });
     };
-    const lookNow = (): void => observe(replica.status.seq, false);
+    const lookNow = (): void => observe(undefined);
     lookNow();
-    // Amid the steps that came at once the status is still that of the step before them.
-    replica.subscribe({}, (changes) => observe(Math.max(...changes.map(({ seq }) => seq)), true));
+    replica.subscribe({}, observe);
     replica.subscribeStatus(lookNow);
     page.chaos = {
       document,
@@ -122,7 +133,9 @@ export function watchReplica(): void {
 
   async function operate(replica: ChaosReplica, operation: PageOperation): Promise<void> {
     const checks = operation.checked.map((key) => ({ key, seq: replica.entry(key)?.seq ?? null }));
+    if (operation.optimistic) covering += 1;
     const outcome = await outcomeOf(() => carryOut(replica, operation, checks));
+    if (operation.optimistic) covering -= 1;
     const { epoch, seq, state, lagMs } = replica.status;
     const shown = state === "following" && lagMs < PATIENCE_MS ? { shown: { epoch, seq } } : {};
     tell({ type: "answer", at: performance.now(), id: operation.id, checks, outcome, ...shown });
@@ -132,16 +145,17 @@ export function watchReplica(): void {
 
   async function carryOut(
     replica: ChaosReplica,
-    { kind, key, writes, ack }: PageOperation,
+    { kind, key, writes, ack, optimistic, queue }: PageOperation,
     checks: object[],
   ): Promise<Outcome> {
     if (kind === "get") return { result: "read", value: (await replica.getFromPrimary(key)) ?? null };
-    if (kind === "remove") return { result: "acked", ...(await replica.remove(key, { ack })) };
-    if (kind === "insert") return { result: "acked", ...(await replica.insert(key, writes[0]!.value!, { ack })) };
+    const options = { ack, optimistic, queue };
+    if (kind === "remove") return { result: "acked", ...(await replica.remove(key, options)) };
+    if (kind === "insert") return { result: "acked", ...(await replica.insert(key, writes[0]!.value!, options)) };
     const operations = writes.map((write) =>
       write.value === null ? { remove: { key: write.key } } : { insert: { key: write.key, value: write.value } },
     );
-    return { result: "acked", ...(await replica.batch(operations, { ack, checks })) };
+    return { result: "acked", ...(await replica.batch(operations, { ...options, checks })) };
   }
 
   async function outcomeOf(run: () => Promise<Outcome>): Promise<Outcome> {

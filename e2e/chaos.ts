@@ -320,7 +320,10 @@ class Chaos {
           }))
         : [{ key, value: kind === "remove" ? null : value(key) }];
     const checked = kind === "batch" && this.#chance.chance(0.6) ? [key, this.#chance.pick(KEYS)] : [];
-    return { id, kind, key, writes, checked: [...new Set(checked)], ack };
+    const isFinal = ack === "all" && kind === "insert" && !this.#isRunning;
+    const optimistic = !isFinal && kind !== "get" && this.#chance.chance(0.1);
+    const queue = !isFinal && kind !== "get" && this.#chance.chance(0.2);
+    return { id, kind, key, writes, checked: [...new Set(checked)], ack, optimistic, queue };
   }
 
   // --- faults

@@ -12,8 +12,10 @@ import { POLLING, waitForInSync } from "./tab.ts";
 
 /** A connection that ends is noticed at once and made anew, after some failures with a wait of up to 10 s. */
 const RECONNECT_MS = 10_000;
-/** A connection is looked at every 5 s: it is silent, it is asked, it does not answer. */
+/** A connection is asked every 5 s whether it is there; it is silent, and does not answer. */
 const WATCHDOG_MS = 20_000;
+/** One that brings other things, but not the answer, gets more time. */
+const UPWARD_MS = 30_000;
 /** And then one that does not open is given up after 10 s more. */
 const BLACK_HOLE_MS = 20_000;
 /** The primary waits for nobody longer than `lagLimitMs`, and answers within its deadline; the rest is this machine. */
@@ -137,9 +139,9 @@ test("nothing goes up while news come down: the watchdog notices it, and writes 
   network,
 }) => {
   const [near, far] = await begin(witness, [context, await browser.newContext()], network.port);
-  witness.claimLimitMs = WATCHDOG_MS;
+  witness.claimLimitMs = UPWARD_MS;
   network.up.isHeld = true;
-  await waitForTruth(far, WATCHDOG_MS);
+  await waitForTruth(far, UPWARD_MS);
   await witness.progress(near, 20);
   network.heal();
   await witness.progress(far, 1, BLACK_HOLE_MS);

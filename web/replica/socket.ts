@@ -8,10 +8,12 @@ const BACKOFF_BASE_MS = 100;
 const BACKOFF_CAP_MS = 10_000;
 /** The wait when the primary has said that it cannot read what this replica sends. */
 const REFUSED_BACKOFF_MS = 30_000;
-/** How often the connection is looked at. One on which nothing came for so long must prove itself. */
+/** How often the connection must prove itself: that what goes up arrives, and that the answer comes down. */
 const WATCH_MS = 5000;
 /** A connection that must prove itself and stays silent for so long is dropped. */
 const PROOF_PATIENCE_MS = 3000;
+/** While other things come down, the answer may be behind a whole window of them on a slow network. */
+const UPWARD_PATIENCE_MS = 20_000;
 /** A timer that comes so late was not waited for: the machine, or this worker, was asleep. */
 const SLEPT_MS = 1000;
 /** A connection that does not open for so long is given up. */
@@ -35,7 +37,9 @@ export class Socket {
   #watchTimer: ReturnType<typeof setInterval> | undefined;
   #openTimer: ReturnType<typeof setTimeout> | undefined;
   #proofTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Something has come since it was last looked. */
   #hasHeard = false;
+  #askedAt = 0;
 
   /** `url` is the store's address, http or https. */
   constructor(url: string, token: string | undefined, events: SocketEvents) {
@@ -106,14 +110,13 @@ export class Socket {
     this.#openTimer = setTimeout(() => this.drop("the connection does not open"), OPEN_PATIENCE_MS);
     socket.onopen = () => {
       clearTimeout(this.#openTimer);
-      this.#hasHeard = true;
       this.#watchTimer = setInterval(() => this.#watch(), WATCH_MS);
       this.#events.opened();
     };
     socket.onmessage = ({ data }) => {
       this.#hasHeard = true;
-      this.#proven();
-      if (typeof data === "string" && data !== "pong") this.#events.received(data);
+      if (data === "pong") this.#proven();
+      else if (typeof data === "string") this.#events.received(data);
     };
     socket.onclose = ({ code, reason }) => {
       const wasOpen = this.#watchTimer !== undefined;
@@ -122,18 +125,25 @@ export class Socket {
   }
 
   #watch(): void {
-    if (!this.#hasHeard) this.#demandProof();
-    this.#hasHeard = false;
+    if (this.#proofTimer === undefined) this.#demandProof();
   }
 
-  /** Whatever comes next is the proof. */
   #demandProof(): void {
     this.#proven();
+    this.#askedAt = performance.now();
     this.send(["ping"]);
+    this.#awaitProof();
+  }
+
+  #awaitProof(): void {
+    this.#hasHeard = false;
     const due = performance.now() + PROOF_PATIENCE_MS;
     this.#proofTimer = setTimeout(() => {
-      if (performance.now() > due + SLEPT_MS) this.#demandProof();
-      else this.drop("the connection is silent");
+      const now = performance.now();
+      if (now > due + SLEPT_MS) this.#demandProof();
+      else if (!this.#hasHeard) this.drop("the connection is silent");
+      else if (now < this.#askedAt + UPWARD_PATIENCE_MS) this.#awaitProof();
+      else this.drop("the primary does not hear this replica");
     }, PROOF_PATIENCE_MS);
   }
 
