@@ -57,6 +57,7 @@ const steps: Record<string, () => Promise<Count>> = {
   workerd: () => vitest("workerd"),
   page: () => check("vite", "build"),
   deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
+  perf: () => check("npm", "run", "--silent", "perf"),
   e2e: playwright,
   chaos: () => check("node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
 };

@@ -91,6 +91,7 @@ commits over a network and its sockets pass an edge: what is compared here is th
 npm run bench                                 # everything; installs what it needs into bench/
 npm run bench -- --quick                      # less of everything
 npm run bench -- --only W1,W2 --systems headwater,bare --json results.json
+npm run perf                                  # what the test command demands: W1, W2 and W9 beside bare, with a factor of 3 to spare
 \`\`\``;
 }
 

@@ -102,7 +102,7 @@ export class Workshop {
 /** Bundles a file of this folder to one ES module. */
 export function bundle(entry: string, outfile: string, options: readonly string[] = []): void {
   const args = [entry, "--bundle", "--format=esm", "--target=es2023", "--log-level=warning", `--outfile=${outfile}`];
-  run(join(import.meta.dirname, "node_modules", ".bin", "esbuild"), [...args, ...options], process.env);
+  run(join(BIN, "esbuild"), [...args, ...options], process.env);
 }
 
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): void {

@@ -8,7 +8,7 @@ interface Target {
   workload: WorkloadId;
   wanted: string;
   /** What was found, and whether that will do; undefined where something that it takes was not measured. */
-  judge(this: void, find: Find): { found: string; isMet: boolean } | undefined;
+  judge(this: void, find: Find, slack: number): { found: string; isMet: boolean } | undefined;
 }
 
 type Find = (system: string, metric: string) => number | undefined;
@@ -68,11 +68,11 @@ export function ratioTo(rows: readonly Row[], row: Row, base: string): number | 
 }
 
 function atMost(workload: WorkloadId, wanted: string, factor: number, metric: string, base: string): Target {
-  return ratio(workload, wanted, metric, base, (found) => found <= factor);
+  return ratio(workload, wanted, metric, base, (found, slack) => found <= factor * slack);
 }
 
 function atLeast(workload: WorkloadId, wanted: string, factor: number, metric: string, base: string): Target {
-  return ratio(workload, wanted, metric, base, (found) => found >= factor);
+  return ratio(workload, wanted, metric, base, (found, slack) => found >= factor / slack);
 }
 
 function ratio(
@@ -80,16 +80,16 @@ function ratio(
   wanted: string,
   metric: string,
   base: string,
-  isMet: (found: number) => boolean,
+  isMet: (found: number, slack: number) => boolean,
 ): Target {
   return {
     workload,
     wanted,
-    judge(find) {
+    judge(find, slack) {
       const own = find("headwater", metric);
       const other = find(base, metric);
       if (own === undefined || other === undefined) return undefined;
-      return { found: `${(own / other).toFixed(2)} x`, isMet: isMet(own / other) };
+      return { found: `${(own / other).toFixed(2)} x`, isMet: isMet(own / other, slack) };
     },
   };
 }
