@@ -213,10 +213,10 @@ async function openMember(url: string, seen: (seq: number) => void): Promise<Web
     url,
     (text) => {
       if (text.startsWith('{"type":"joined')) hasJoined();
-      const start = text.lastIndexOf('{"prev":');
-      if (start < 0) return;
-      const seq = Number(/"seq":(\d+)/.exec(text.slice(start, start + 60))![1]);
-      const until = Number(/"until":(\d+)\}\n$/.exec(text.slice(-40))?.[1] ?? 0);
+      const snapshot = text.split("\n").findLast((line) => line.startsWith('{"prev":'));
+      if (snapshot === undefined) return;
+      const seq = Number(/"seq":(\d+)/.exec(snapshot.slice(0, 60))![1]);
+      const until = Number(/"until":(\d+)\}$/.exec(snapshot.slice(-40))?.[1] ?? 0);
       if (seq > acked) {
         socket.send(encodeUpstream({ type: until > seq ? "part-ack" : "snapshot-ack", seq }));
         acked = seq;
