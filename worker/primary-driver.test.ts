@@ -1,8 +1,22 @@
 import { expect, it } from "vitest";
+import { encodeUpstream } from "../src/codec.ts";
 import { PRIMARY_DEFAULTS } from "../src/primary.ts";
+import { PROTOCOL_VERSION } from "../src/protocol.ts";
 import type { Update } from "../src/protocol.ts";
 import { CommitInDoubtError, MemoryStore } from "../src/store.ts";
 import { PrimaryDriver } from "./primary-driver.ts";
+import { SocketSession } from "./sessions.ts";
+
+const updateOf = (key: string): Update => ({
+  type: "insert",
+  clientId: null,
+  id: 1,
+  ack: "all",
+  settled: 0,
+  repeat: false,
+  key,
+  json: "1",
+});
 
 /** A disk that fails in the middle of every commit. */
 class DoubtfulStore extends MemoryStore {
@@ -22,18 +36,48 @@ it("P3: answers nothing about a commit that is in doubt, and asks to be started 
     failed: (error) => hasFailed(error),
   });
   driver.start();
-  const update: Update = {
-    type: "insert",
-    clientId: null,
-    id: 1,
-    ack: "primary",
-    settled: 0,
-    repeat: false,
-    key: "a",
-    json: "1",
-  };
-  const outcome = driver.operate(update);
+  const outcome = driver.operate(updateOf("a"));
   expect(await failure).toBeInstanceOf(CommitInDoubtError);
   driver.stop(1001, "it starts anew");
   await expect(outcome).rejects.toThrow("it starts anew");
+});
+
+it("M2, A2: takes an ack at once, without a look for company, and in its order behind what has come before", async () => {
+  let glances = 0;
+  const driver = new PrimaryDriver(new MemoryStore("epoch"), PRIMARY_DEFAULTS, {
+    glance: async () => void (glances += 1),
+    comeRound: () => scheduler.wait(0),
+    written: () => {},
+    ended: () => {},
+    failed: () => {},
+  });
+  driver.start();
+  const sent: string[] = [];
+  const socket = { readyState: 1, send: (text: string) => void sent.push(text), close: () => {} };
+  let session: SocketSession;
+  driver.open((id) => (session = new SocketSession(socket, id)));
+  const states = (): string[] => driver.status().secondaries.map(({ state }) => state);
+  const join = encodeUpstream({
+    type: "join",
+    version: PROTOCOL_VERSION,
+    secondaryId: "s",
+    mode: "durable",
+    epoch: null,
+    since: 0,
+  });
+  const ack = encodeUpstream({ type: "snapshot-ack", seq: 0 });
+  // The member is to be: its ack does not overtake its Join.
+  const joined = driver.receive(session!, join);
+  void driver.receive(session!, ack);
+  await joined;
+  expect(states()).toEqual(["in-sync"]);
+  const before = glances;
+  const outcome = driver.operate(updateOf("a"));
+  await driver.settled();
+  expect(glances).toBe(before + 1);
+  void driver.receive(session!, encodeUpstream({ type: "snapshot-ack", seq: 1 }));
+  expect(driver.status().secondaries).toMatchObject([{ acked: 1 }]);
+  expect(glances).toBe(before + 1);
+  expect(await outcome).toMatchObject({ type: "operation-ack", replicas: 1 });
+  driver.stop(1001, "the test ends");
 });

@@ -57,6 +57,8 @@ export interface Platform {
   failed(error: unknown): void;
 }
 
+const isAck = ({ type }: Upstream): boolean => type === "snapshot-ack" || type === "part-ack";
+
 /** What a turn has for one session. */
 interface Parcel {
   messages: Downstream<Json>[];
@@ -84,6 +86,7 @@ export class PrimaryDriver {
   readonly #lines = new WeakMap<Downstream<Json>, string>();
   #wakeAt: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = 0;
   #refusal: "storage-full" | "unavailable" | undefined;
   readonly #operations: Record<string, number> = {};
   #rowsWritten = 0;
@@ -215,14 +218,18 @@ export class PrimaryDriver {
   async receive(session: SocketSession, frame: string | ArrayBuffer): Promise<void> {
     if (this.#sessions.get(session.id) !== session) return; // It was closed here, and this was on its way.
     const { messages, refusal } = session.read(frame);
-    this.#arrive(messages.at(-1));
-    for (const message of messages) void this.#give({ type: "receive", session: session.id, message });
+    const hasOnlyAcks = messages.every(isAck);
+    if (!hasOnlyAcks) this.#arrive(messages.at(-1));
+    for (const message of messages)
+      this.#inbox.push({ input: { type: "receive", session: session.id, message }, now: this.#now() });
     if (refusal) {
       session.close(CLOSE.badMessage, refusal.detail);
       this.release(session.id);
       this.#platform.ended(session);
     }
-    await this.#turn;
+    // An ack shares no commit with anyone: it is taken at once, unless something came before it.
+    if (hasOnlyAcks && !this.#turn) return this.#takeTurn();
+    await (this.#turn ??= this.#awaitTurn());
   }
 
   /** Ends a session, unless it has ended before. */
@@ -258,7 +265,7 @@ export class PrimaryDriver {
   /** Puts an input in the inbox; returns the turn that will take it. */
   #give(input: PrimaryInput): Promise<void> {
     this.#inbox.push({ input, now: this.#now() });
-    return (this.#turn ??= this.#takeTurn());
+    return (this.#turn ??= this.#awaitTurn());
   }
 
   /** Notes that a frame or a request has come, by the last of its messages. */
@@ -273,12 +280,16 @@ export class PrimaryDriver {
    * round gathers what has arrived, and all of it shares one commit and leaves as one frame per socket. A round takes
    * a millisecond or more, so whoever is alone does not wait for one.
    */
-  async #takeTurn(): Promise<void> {
+  async #awaitTurn(): Promise<void> {
     if (!this.#hasMoreToCome) await this.#platform.glance();
     if (this.#hasMoreToCome || this.#arrivals > 1) await this.#platform.comeRound();
     this.#arrivals = 0;
     this.#hasMoreToCome = false;
     this.#turn = undefined;
+    this.#takeTurn();
+  }
+
+  #takeTurn(): void {
     if (this.#isStopped) return;
     try {
       this.#takeInbox();
@@ -398,12 +409,23 @@ export class PrimaryDriver {
 
   // --- time
 
-  /** Keeps one timer for the time asked for, and none while nothing is in flight: a timer keeps an object awake. */
+  /**
+   * Keeps one timer for the time asked for or, as that is put off with every ack, for one before it; and none while
+   * nothing is in flight: a timer keeps an object awake.
+   */
   #setTimer(): void {
+    if (this.#wakeAt !== undefined && this.#timer !== undefined && this.#timerAt <= this.#wakeAt) return;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#wakeAt === undefined) return;
-    this.#timer = setTimeout(() => void this.#give({ type: "tick" }), Math.max(0, this.#wakeAt - this.#now()));
+    this.#timerAt = this.#wakeAt;
+    this.#timer = setTimeout(() => this.#ring(), Math.max(0, this.#wakeAt - this.#now()));
+  }
+
+  #ring(): void {
+    this.#timer = undefined;
+    if (this.#wakeAt !== undefined && this.#wakeAt > this.#now()) this.#setTimer();
+    else void this.#give({ type: "tick" });
   }
 
   /** Milliseconds that never run backwards, whatever the platform's clock does. */
