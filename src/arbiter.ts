@@ -21,6 +21,8 @@ export interface Member {
   readonly mode: Mode;
   readonly replicator: Replicator;
   state: MemberState;
+  /** When what it had acked was last kept for a primary without memory. */
+  rememberedAt: number;
 }
 
 export class Arbiter {

@@ -16,7 +16,7 @@ export interface Memo {
   secondaryId: string;
   mode: Mode;
   prefixes?: string[];
-  /** Null while it has acked nothing. */
+  /** Null while it has acked nothing. It may have acked more in the last `MEMO_DELAY_MS`. */
   acked: number | null;
   inSync: boolean;
 }

@@ -76,6 +76,8 @@ export const LAG_LIMIT_MS_MAX = DEADLINE_MS;
 export const PERSIST_RETRY_MS = 100;
 /** Un-acked snapshots are sent again after this on a transport that can lose frames. */
 export const RESEND_MS = 100;
+/** What a member acks is kept for a primary without memory; of acks that follow one upon another, this much later. */
+export const MEMO_DELAY_MS = 1000;
 /** An operation that could not be sent for so long fails as `offline`. */
 export const UNSENT_LIMIT_MS = 1000;
 /** A client waits so long for an answer before it calls the outcome unknown: the deadline, and time to reconnect and ask again. */

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
-import type { PrimaryEffect, PrimaryInput } from "./effects.ts";
+import type { Memo, PrimaryEffect, PrimaryInput } from "./effects.ts";
 import {
   DEADLINE_MS,
   IN_SYNC_MAX,
+  MEMO_DELAY_MS,
   OPERATIONS_IN_FLIGHT_MAX,
   OUTCOMES_PER_CLIENT_MAX,
+  PART_BYTES_MAX,
   PERSIST_RETRY_MS,
   WINDOW_BYTES_MAX,
 } from "./limits.ts";
@@ -600,6 +602,51 @@ describe("M. membership", () => {
     expect(one.read(1)).toEqual([]);
     one.send(2, { type: "snapshot-ack", seq: 3 });
     expect(one.read(1)).toEqual([acked(2, 2, 0), acked(3, 3, 1)]);
+  });
+
+  test("M6 of acks that follow closely upon one another the first and the last are remembered, in time for the host's sleep", () => {
+    const one = rig();
+    one.follow(2);
+    const rememberedSeqs: unknown[] = [];
+    for (let seq = 1; seq <= 5; seq++) {
+      one.send(1, insert(seq, `k${seq}`));
+      one.send(2, { type: "snapshot-ack", seq });
+      rememberedSeqs.push((one.memos.get(2) as Memo).acked);
+    }
+    expect(rememberedSeqs).toEqual([1, 1, 1, 1, 1]);
+    expect(one.wakeAt).toBe(MEMO_DELAY_MS);
+    one.pass(MEMO_DELAY_MS);
+    expect(one.memos.get(2)).toMatchObject({ acked: 5, inSync: true });
+    expect(one.wakeAt).toBeUndefined();
+    one.hibernate();
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    expect(one.read(2).filter(({ type }) => type !== "snapshot")).toEqual([]);
+  });
+
+  test("M6 D6 a member that has acked more than is remembered is sent it again, and is not closed for saying so", () => {
+    const one = rig({ window: { bytes: 1e6, frames: 1 } });
+    one.follow(2);
+    const large = JSON.stringify("v".repeat(PART_BYTES_MAX));
+    for (let seq = 1; seq <= 3; seq++) {
+      one.send(1, insert(seq, `k${seq}`, "all", { json: large }));
+      one.send(2, { type: "snapshot-ack", seq });
+    }
+    one.read(1);
+    one.read(2);
+    one.hibernate();
+    expect(one.states()).toEqual({ s2: "catching-up" });
+    expect(one.read(2)).toMatchObject([
+      { type: "snapshot", prev: 1, seq: 2, until: 3, changes: [{ key: "k2" }] },
+      { type: "membership", inSync: false },
+    ]);
+    one.send(2, { type: "snapshot-ack", seq: 3 });
+    expect(one.read(2)).toMatchObject([
+      { type: "snapshot", prev: 3, seq: 3, until: 3, changes: [] },
+      { type: "membership", inSync: true },
+    ]);
+    one.send(2, { type: "snapshot-ack", seq: 3 });
+    expect(one.states()).toEqual({ s2: "in-sync" });
+    expect(one.closed).toEqual([]);
   });
 });
 

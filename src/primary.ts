@@ -12,6 +12,7 @@ import {
   ASKED_BYTES_MAX,
   CLIENT_LEASE_MS,
   LAG_LIMIT_MS,
+  MEMO_DELAY_MS,
   RESEND_MS,
   TOMBSTONES_KEPT,
   WINDOW_BYTES_MAX,
@@ -63,6 +64,8 @@ export class Primary {
   readonly #sessions = new Set<SessionId>();
   /** What sessions have made this turn send by asking, in bytes. */
   readonly #asked = new Map<SessionId, number>();
+  /** Members that have acked more than is kept for a primary without memory, by when it is due. */
+  readonly #dueMemos = new Map<SessionId, number>();
   #wakeAt: number | undefined;
   #effects: PrimaryEffect[] = [];
 
@@ -185,7 +188,8 @@ export class Primary {
     const { secondaryId, mode, prefixes, acked, inSync } = memo;
     if (acked === null) return this.#close(session, CLOSE.tooFarBehind, "it is not known any more what was sent here");
     if (acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
-    const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };
+    // It may have been sent, and have acked, whatever was durable here.
+    const start = { since: acked, acked, sentMax: this.#store.head, tombstonesAfter: 0, isStepOpen: false };
     this.#addMember({ session, secondaryId, mode }, prefixes, start, inSync, now);
   }
 
@@ -197,7 +201,7 @@ export class Primary {
     now: number,
   ): void {
     const replicator = new Replicator(prefixes, start, this.#settings.window);
-    const member: Member = { ...who, replicator, state: "catching-up" };
+    const member: Member = { ...who, replicator, state: "catching-up", rememberedAt: -Infinity };
     this.#arbiter.add(member);
     this.#walk(member, now);
     if (!this.#sessions.has(who.session)) return;
@@ -208,6 +212,7 @@ export class Primary {
   }
 
   #leave(session: SessionId): void {
+    this.#dueMemos.delete(session);
     for (const candidate of this.#arbiter.remove(session)) this.#review(candidate);
     this.#updates.confirm(); // M3
   }
@@ -219,8 +224,8 @@ export class Primary {
     if (!(type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq, now)))
       return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
     this.#pump(member, now);
-    if (!this.#review(member)) this.#remember(member);
-    this.#updates.confirm();
+    if (!this.#review(member) && type === "snapshot-ack") this.#rememberSoon(member, now);
+    if (member.state === "in-sync") this.#updates.confirm(); // Nobody waits for anyone else.
   }
 
   #resend(session: SessionId, since: number, now: number): void {
@@ -269,7 +274,31 @@ export class Primary {
     this.#remember(member);
   }
 
+  /**
+   * Writing a memo costs more than taking an ack, and a memo that names an older ack is as true: so of acks that follow
+   * closely upon one another only the first and the last are remembered.
+   */
+  #rememberSoon(member: Member, now: number): void {
+    if (this.#dueMemos.has(member.session)) return;
+    if (now - member.rememberedAt < MEMO_DELAY_MS) {
+      this.#dueMemos.set(member.session, now + MEMO_DELAY_MS);
+      return;
+    }
+    member.rememberedAt = now;
+    this.#remember(member);
+  }
+
+  #rememberDue(now: number): void {
+    for (const [session, at] of this.#dueMemos) {
+      if (at > now) return; // They became due in the order in which they stand here.
+      const member = this.#arbiter.memberOf(session)!;
+      member.rememberedAt = now;
+      this.#remember(member);
+    }
+  }
+
   #remember({ session, secondaryId, mode, state, replicator }: Member): void {
+    this.#dueMemos.delete(session);
     const memo: Memo = {
       secondaryId,
       mode,
@@ -334,6 +363,7 @@ export class Primary {
     this.#updates.expire(now);
     for (const member of this.#arbiter.overdue(now)) this.#demote(member); // M4
     this.#updates.confirm(); // M3
+    this.#rememberDue(now);
     if (this.#settings.isLossy) this.#resendUnacked(now);
     this.#updates.commit(now);
   }
@@ -349,7 +379,8 @@ export class Primary {
   }
 
   #nextWakeAt(): number {
-    let next = Math.min(this.#updates.nextWakeAt, this.#arbiter.nextOverdueAt());
+    const [memoAt = Infinity] = this.#dueMemos.values();
+    let next = Math.min(this.#updates.nextWakeAt, this.#arbiter.nextOverdueAt(), memoAt);
     if (!this.#settings.isLossy) return next;
     for (const { replicator } of this.#arbiter.members) {
       next = Math.min(next, (replicator.oldestUnackedAt ?? Infinity) + RESEND_MS);

@@ -37,6 +37,8 @@ export interface Start {
   since: number;
   /** What it is known to hold; left out while it has not said so. */
   acked?: number;
+  /** What it may have been sent before the memory was lost; left out where it is known. */
+  sentMax?: number;
   /** Tombstones up to here need not be sent: a bootstrap replaces everything. */
   tombstonesAfter: number;
   /** Whether the secondary waits for the end of a step, which then is sent even if it is empty. */
@@ -66,7 +68,7 @@ export class Replicator {
     this.prefixes = prefixes;
     this.#limit = limit;
     this.#sent = start.since;
-    this.#sentMax = start.since;
+    this.#sentMax = start.sentMax ?? start.since;
     this.#covered = start.since;
     this.#acked = start.acked;
     this.#received = start.since;

@@ -88,9 +88,14 @@ export class Updates {
   /** When the next deadline or retry is due; Infinity if nothing is on its way. */
   get nextWakeAt(): number {
     const unanswered = this.#flight?.decided.find(({ pending }) => !pending.isAnswered)?.pending;
-    const oldest = [this.#queue[0], unanswered, this.#waiting[0], this.#others[0]];
     const retryAt = this.#queue.length > 0 ? this.#retryAt : undefined;
-    return Math.min(...oldest.map((pending) => pending?.deadline ?? Infinity), retryAt ?? Infinity);
+    return Math.min(
+      deadlineOf(this.#queue[0]),
+      deadlineOf(unanswered),
+      deadlineOf(this.#waiting[0]),
+      deadlineOf(this.#others[0]),
+      retryAt ?? Infinity,
+    );
   }
 
   enqueue(session: SessionId, update: Update, now: number): void {
@@ -234,6 +239,8 @@ function failureOf(decision: Extract<Decision, { code: string }>): Failure {
   const { id: _id, ...failure } = decision;
   return decision.code === "expired" ? failure : { ...failure, applied: false };
 }
+
+const deadlineOf = (pending: Pending | undefined): number => pending?.deadline ?? Infinity;
 
 function takeExpired<Item extends Pending>(queue: Item[], now: number): Item[] {
   let count = 0;

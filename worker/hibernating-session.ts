@@ -12,6 +12,8 @@ interface Attachment {
   memo?: Memo;
 }
 
+const encoder = new TextEncoder();
+
 export class HibernatingSession extends SocketSession {
   readonly #socket: WebSocket;
 
@@ -35,6 +37,6 @@ export class HibernatingSession extends SocketSession {
 
   override remember(memo: Memo | undefined): void {
     const attachment: Attachment = memo ? { session: this.id, memo } : { session: this.id };
-    this.#socket.serializeAttachment(new TextEncoder().encode(JSON.stringify(attachment)));
+    this.#socket.serializeAttachment(encoder.encode(JSON.stringify(attachment)));
   }
 }

@@ -32,7 +32,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "whoever leaves is still waited for",
-    seed: 87,
+    seed: 153,
     file: "arbiter.ts",
     right: `this.#inSync.delete(member);\n    if (this.#named`,
     wrong: `if (this.#named`,
@@ -60,7 +60,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what was turned away is forgotten, and a repeat makes it happen",
-    seed: 1034,
+    seed: 1339,
     file: "updates.ts",
     right: `this.#refusals.push({ clientId, outcome: { id, code } });`,
     wrong: ``,
@@ -158,10 +158,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "after a loss of memory everyone is taken to hold everything",
-    seed: 31,
+    seed: 187,
     file: "primary.ts",
-    right: `const start = { since: acked, acked, tombstonesAfter: 0, isStepOpen: false };`,
-    wrong: `const { head } = this.#store;\n    const start = { since: head, acked: head, tombstonesAfter: 0, isStepOpen: false };`,
+    right: `const start = { since: acked, acked, sentMax`,
+    wrong: `const start = { since: this.#store.head, acked: this.#store.head, sentMax`,
+  },
+  {
+    name: "a memo says that more was acked than was",
+    seed: 187,
+    file: "primary.ts",
+    right: `acked: replicator.hasAcked ? replicator.acked : null,`,
+    wrong: `acked: replicator.hasAcked ? this.#store.head : null,`,
   },
   {
     name: "an ack is told before the own replica shows the write",
@@ -172,7 +179,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what a lost connection left unanswered is not asked again",
-    seed: 4,
+    seed: 10,
     file: "outbox.ts",
     right: `this.#waiting = new Map([...this.#sent, ...this.#waiting]);`,
     wrong: ``,
