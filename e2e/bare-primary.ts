@@ -44,19 +44,19 @@ export class BarePrimary {
   }
 
   /** Bundles the worker and starts it with empty stores. The page must have been built. */
-  static async start(): Promise<BarePrimary> {
+  static async start(env: Record<string, string> = { ALLOW_ANONYMOUS: "true" }): Promise<BarePrimary> {
     const primary = new BarePrimary(await freePort(), await mkdtemp(join(tmpdir(), "headwater-bare-")));
-    await primary.#prepare();
+    await primary.#prepare(env);
     await primary.restart();
     return primary;
   }
 
-  async #prepare(): Promise<void> {
+  async #prepare(env: Record<string, string>): Promise<void> {
     const folder = this.#folder;
-    const env = { ...process.env, PATH: [BIN, process.env.PATH].join(delimiter), WRANGLER_SEND_METRICS: "false" };
+    const path = [BIN, process.env.PATH].join(delimiter);
     const bundled = spawnSync("wrangler", ["deploy", "--dry-run", "--outdir", folder], {
       cwd: ROOT,
-      env,
+      env: { ...process.env, PATH: path, WRANGLER_SEND_METRICS: "false" },
       encoding: "utf8",
     });
     if (bundled.status !== 0) throw new Error(`the worker could not be bundled:\n${bundled.stdout}${bundled.stderr}`);
@@ -82,7 +82,9 @@ const main :Workerd.Worker = (
   compatibilityFlags = ${flags},
   bindings = [
     (name = "PRIMARY", durableObjectNamespace = "Primary"),
-    (name = "ALLOW_ANONYMOUS", text = "true"),
+    ${Object.entries(env)
+      .map(([name, value]) => `(name = ${JSON.stringify(name)}, text = ${JSON.stringify(value)}),`)
+      .join("\n    ")}
     (name = "PAGE", service = "page"),
   ],
   durableObjectNamespaces = [(className = "Primary", uniqueKey = "headwater", enableSql = true)],

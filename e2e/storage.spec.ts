@@ -85,42 +85,47 @@ test("records that are damaged are discarded, and the replica comes back as a ne
   expect((await server.status("damaged")).secondaries).toMatchObject([{ id: after!.id }]);
 });
 
-test("without usable storage the replica works in memory, is not waited for, and says why", async ({
-  browser,
-  context,
-  server,
-}) => {
-  const writer = await openTab(await browser.newContext(), server.origin, "none");
-  await waitForInSync(writer);
-  const page = await openTab(context, server.origin, "elsewhere");
-  const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
-  await page.evaluate(
-    async ([url, worker]) => {
-      const code = `import ${JSON.stringify(worker)};
-        IDBFactory.prototype.open = () => { throw new DOMException("none here", "InvalidStateError"); };`;
-      const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-      window.headwater.replica = await window.headwater.openReplica({
-        url,
-        worker: (name) => new SharedWorker(blob, { type: "module", name }),
-      });
-    },
-    ["/v1/stores/none", server.url(`/assets/${script}`)] as const,
-  );
-  await insert(writer, "a", 1);
-  await waitForValue(page, "a", 1);
-  expect(await statusOf(page)).toMatchObject({ state: "following", inSync: false, persisted: null });
-  expect((await statusOf(page)).lastError).toMatch(/local storage cannot be used: .*none here/);
-  expect(await insert(page, "b", 2)).toMatchObject({ replicas: 1 });
-  const refused = await page.evaluate(() =>
-    window.headwater.replica.insert("c", 3, { queue: true } as object).then(
-      () => "kept",
-      (error: unknown) => {
-        const { code, applied } = error as { code: string; applied: boolean };
-        return { code, applied };
+test.describe(() => {
+  // Its worker is made of a text, which the page's policy would not let run.
+  test.use({ bypassCSP: true });
+
+  test("without usable storage the replica works in memory, is not waited for, and says why", async ({
+    browser,
+    context,
+    server,
+  }) => {
+    const writer = await openTab(await browser.newContext(), server.origin, "none");
+    await waitForInSync(writer);
+    const page = await openTab(context, server.origin, "elsewhere");
+    const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
+    await page.evaluate(
+      async ([url, worker]) => {
+        const code = `import ${JSON.stringify(worker)};
+          IDBFactory.prototype.open = () => { throw new DOMException("none here", "InvalidStateError"); };`;
+        const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+        window.headwater.replica = await window.headwater.openReplica({
+          url,
+          worker: (name) => new SharedWorker(blob, { type: "module", name }),
+        });
       },
-    ),
-  );
-  expect(refused).toEqual({ code: "unavailable", applied: false });
+      ["/v1/stores/none", server.url(`/assets/${script}`)] as const,
+    );
+    await insert(writer, "a", 1);
+    await waitForValue(page, "a", 1);
+    expect(await statusOf(page)).toMatchObject({ state: "following", inSync: false, persisted: null });
+    expect((await statusOf(page)).lastError).toMatch(/local storage cannot be used: .*none here/);
+    expect(await insert(page, "b", 2)).toMatchObject({ replicas: 1 });
+    const refused = await page.evaluate(() =>
+      window.headwater.replica.insert("c", 3, { queue: true } as object).then(
+        () => "kept",
+        (error: unknown) => {
+          const { code, applied } = error as { code: string; applied: boolean };
+          return { code, applied };
+        },
+      ),
+    );
+    expect(refused).toEqual({ code: "unavailable", applied: false });
+  });
 });
 
 test("the browser is asked to keep what it stores, and says whether it will", async ({ context, server }) => {

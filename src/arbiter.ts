@@ -19,6 +19,8 @@ export interface Member {
   readonly session: SessionId;
   readonly secondaryId: string;
   readonly mode: Mode;
+  /** Writers may wait for it, as far as its rights go. */
+  readonly maySync: boolean;
   readonly replicator: Replicator;
   state: MemberState;
   /** When what it had acked was last kept for a primary without memory. */
@@ -64,13 +66,13 @@ export class Arbiter {
     return wasFull ? [...this.#members.values()].filter((other) => other.state === "following") : [];
   }
 
-  /** M2: whoever has acked head is in sync, if its copy is durable and the set has room. True if its state changed. */
+  /** M2: whoever has acked head is in sync, if its copy is durable, it has the right, and the set has room. True if its state changed. */
   review(member: Member, head: number): boolean {
     if (member.state === "in-sync" || !member.replicator.isCaughtUp(head)) return false;
     // M4: whoever was too slow shows first that it is not any more, on writes that do not wait for it.
     if (member.state === "lagging" && member.replicator.lastAckTookMs >= this.#lagLimitMs) return false;
     const before = member.state;
-    const canBeInSync = member.mode === "durable" && this.#inSync.size < IN_SYNC_MAX;
+    const canBeInSync = member.mode === "durable" && member.maySync && this.#inSync.size < IN_SYNC_MAX;
     member.state = canBeInSync ? "in-sync" : "following";
     if (canBeInSync) this.#inSync.add(member);
     return member.state !== before;

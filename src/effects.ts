@@ -6,6 +6,7 @@
 
 import type { Json } from "./kv.ts";
 import type { Commit, Compaction } from "./store.ts";
+import type { Rights } from "./rights.ts";
 import type { Downstream, Mode, Operation, Reply, Snapshot, Upstream } from "./protocol.ts";
 
 /** A connection between one peer and the primary, named by the host. An HTTP request is a short one. */
@@ -24,8 +25,8 @@ export interface Memo {
 export type PrimaryInput =
   /** The store is open. Inputs that came before are kept and taken now, in order. */
   | { type: "start" }
-  /** A peer has connected, or (with `memo`) was connected before the primary lost its memory. */
-  | { type: "connect"; session: SessionId; memo?: Memo }
+  /** A peer has connected, or (with `memo`) was connected before the primary lost its memory. Without `rights` it has all. */
+  | { type: "connect"; session: SessionId; memo?: Memo; rights?: Rights }
   | { type: "disconnect"; session: SessionId }
   | { type: "receive"; session: SessionId; message: Upstream }
   /** The turn is over: order and commit what has come in. */

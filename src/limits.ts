@@ -56,6 +56,10 @@ export const SOCKETS_MAX = 10_000;
 export const PREFIXES_MAX = 32;
 /** A secondary's prefixes as JSON text; they are kept beside its socket, where the platform has 16 kB for them. */
 export const PREFIXES_BYTES_MAX = 8 * 1024;
+/** A session's rights as JSON text; they are kept beside its socket, too. */
+export const RIGHTS_BYTES_MAX = 4 * 1024;
+/** Stores that one token names. */
+export const TOKEN_STORES_MAX = 100;
 /** Stores that one answer of `/metrics` covers. */
 export const METRICS_STORES_MAX = 100;
 /** Entries in one list answer. */

@@ -19,9 +19,21 @@ import {
   WINDOW_FRAMES_MAX,
 } from "./limits.ts";
 import { CLOSE } from "./protocol.ts";
-import type { Downstream, Get, Join, MemberState, Mode, PartAck, SnapshotAck, Upstream } from "./protocol.ts";
+import type {
+  Downstream,
+  Get,
+  Join,
+  MemberState,
+  Mode,
+  Operation,
+  PartAck,
+  SnapshotAck,
+  Upstream,
+} from "./protocol.ts";
 import { Replicator } from "./replicator.ts";
 import type { LiveCommit, Start, Window } from "./replicator.ts";
+import { joinRefusalOf, refusalOf } from "./rights.ts";
+import type { Rights } from "./rights.ts";
 import type { PrimaryStore } from "./store.ts";
 import { Updates } from "./updates.ts";
 
@@ -46,6 +58,8 @@ export const PRIMARY_DEFAULTS: PrimarySettings = {
   clientLeaseMs: CLIENT_LEASE_MS,
 };
 
+const ALL_RIGHTS: Rights = { read: null, write: null, sync: true };
+
 export interface MemberStatus {
   id: string;
   mode: Mode;
@@ -61,7 +75,7 @@ export class Primary {
   #isStarted = false;
   #before: PrimaryInput[] = [];
   readonly #updates: Updates;
-  readonly #sessions = new Set<SessionId>();
+  readonly #sessions = new Map<SessionId, Rights>();
   /** What sessions have made this turn send by asking, in bytes. */
   readonly #asked = new Map<SessionId, number>();
   /** Members that have acked more than is kept for a primary without memory, by when it is due. */
@@ -116,7 +130,7 @@ export class Primary {
       case "start":
         return;
       case "connect":
-        this.#sessions.add(input.session);
+        this.#sessions.set(input.session, input.rights ?? ALL_RIGHTS);
         if (input.memo) this.#restore(input.session, input.memo, now);
         return;
       case "disconnect":
@@ -124,10 +138,12 @@ export class Primary {
         this.#asked.delete(input.session);
         this.#leave(input.session);
         return;
-      case "receive":
+      case "receive": {
+        const rights = this.#sessions.get(input.session);
         // A session that was closed here may still have messages on the way.
-        if (this.#sessions.has(input.session)) this.#receive(input.session, input.message, now);
+        if (rights) this.#receive(input.session, input.message, rights, now);
         return;
+      }
       case "commit":
         this.#asked.clear();
         return this.#updates.commit(now);
@@ -144,10 +160,10 @@ export class Primary {
     }
   }
 
-  #receive(session: SessionId, message: Upstream, now: number): void {
+  #receive(session: SessionId, message: Upstream, rights: Rights, now: number): void {
     switch (message.type) {
       case "join":
-        return this.#join(session, message, now);
+        return this.#join(session, message, rights, now);
       case "leave":
         this.#emit({ type: "remember", session, memo: undefined });
         return this.#leave(session);
@@ -157,20 +173,32 @@ export class Primary {
       case "resend":
         return this.#resend(session, message.since, now);
       case "get":
-        return this.#get(session, message);
       case "insert":
       case "remove":
       case "batch":
-        return this.#updates.enqueue(session, message, now);
+        return this.#operate(session, message, rights, now);
       default:
         return unreachable(message);
     }
   }
 
+  #operate(session: SessionId, operation: Operation, rights: Rights, now: number): void {
+    const detail = refusalOf(operation, rights);
+    if (detail !== undefined) {
+      const { clientId, id } = operation;
+      const failed = { type: "operation-failed", clientId, id, code: "forbidden", applied: false, detail } as const;
+      return this.#send(session, failed); // S1
+    }
+    if (operation.type === "get") this.#get(session, operation);
+    else this.#updates.enqueue(session, operation, now);
+  }
+
   // --- membership
 
-  #join(session: SessionId, join: Join, now: number): void {
+  #join(session: SessionId, join: Join, rights: Rights, now: number): void {
     if (this.#arbiter.memberOf(session)) return; // The same Join, come twice: its walk goes on.
+    const refusal = joinRefusalOf(join, rights);
+    if (refusal !== undefined) return this.#close(session, CLOSE.forbidden, refusal); // S2
     const { secondaryId, mode, prefixes, epoch, since } = join;
     const older = this.#arbiter.memberNamed(secondaryId);
     if (older && older.session !== session)
@@ -180,7 +208,7 @@ export class Primary {
     this.#send(session, { type: "joined-secondary", epoch: own, head, reset });
     // M1: a bootstrap is the walk from nothing, which needs no tombstones but those that come while it lasts.
     const start = { since: reset ? 0 : since, tombstonesAfter: reset ? head : 0, isStepOpen: true };
-    this.#addMember({ session, secondaryId, mode }, prefixes, start, false, now);
+    this.#addMember({ session, secondaryId, mode, maySync: rights.sync }, prefixes, start, false, now);
   }
 
   /** Takes a member in again that this primary served before it lost its memory. */
@@ -190,11 +218,12 @@ export class Primary {
     if (acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
     // It may have been sent, and have acked, whatever was durable here.
     const start = { since: acked, acked, sentMax: this.#store.head, tombstonesAfter: 0, isStepOpen: false };
-    this.#addMember({ session, secondaryId, mode }, prefixes, start, inSync, now);
+    const maySync = this.#sessions.get(session)!.sync;
+    this.#addMember({ session, secondaryId, mode, maySync }, prefixes, start, inSync, now);
   }
 
   #addMember(
-    who: Pick<Member, "session" | "secondaryId" | "mode">,
+    who: Pick<Member, "session" | "secondaryId" | "mode" | "maySync">,
     prefixes: readonly string[] | undefined,
     start: Start,
     wasInSync: boolean,

@@ -181,6 +181,10 @@ export type Downstream<Value = JsonValue> = JoinedSecondary | Snapshot<Value> | 
 /** Why a primary closes a session; the reason's text says more. */
 export const CLOSE = {
   badMessage: 4400,
+  /** Its token has expired: it comes back with another one. */
+  expired: 4401,
+  /** It has asked for more than it may read. */
+  forbidden: 4403,
   superseded: 4409,
   tooFarBehind: 4410,
   overloaded: 4429,

@@ -1,12 +1,20 @@
 // The public API of headwater for browsers, Node and edge runtimes. Nothing but the API is here.
 
 import { toIdentity, toPrefixes, toStoreUrl } from "./door.ts";
+import type { TokenSource } from "./door.ts";
 import type { Durability, ReplicaSettings } from "./feed.ts";
 import type { WorkerFactory } from "./link.ts";
 import { PageReplica } from "./page-replica.ts";
 import type { Replica } from "./page-replica.ts";
 
-export type { BatchOperation, BatchOptions, ReplicaBatchOptions, ReplicaUpdateOptions, UpdateOptions } from "./door.ts";
+export type {
+  BatchOperation,
+  BatchOptions,
+  ReplicaBatchOptions,
+  ReplicaUpdateOptions,
+  TokenSource,
+  UpdateOptions,
+} from "./door.ts";
 export { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 export type { FailureCode } from "./errors.ts";
 export type { Durability } from "./feed.ts";
@@ -22,8 +30,12 @@ export type { Ack } from "../src/protocol.ts";
 export interface ReplicaOptions {
   /** The store's address: a path on the page's own origin (`/v1/stores/board`) or absolute, http(s) or ws(s). */
   url: string;
-  /** Says who you are, where the primary wants to know. */
-  token?: string;
+  /**
+   * Says who you are, where the primary wants to know: a token or, as tokens expire, a function that is asked for one when the
+   * replica connects and whenever the primary does not take the last one. It is not asked more often than every 30 s for
+   * a primary that cannot be reached.
+   */
+  token?: TokenSource;
   /**
    * The person whose replica it is, by any lasting name of up to 128 letters: an account's id, say. What is stored and
    * queued under one identity is never shown or sent under another. Left out, all who use this browser share one: set it
@@ -54,10 +66,9 @@ export interface ReplicaOptions {
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const { url, token, identity, durability = "relaxed", prefixes, worker = makeWorker } = options;
   const settings: ReplicaSettings = { url: toStoreUrl(url, location.href), durability };
-  if (token !== undefined) settings.token = token;
   if (identity !== undefined) settings.identity = toIdentity(identity);
   if (prefixes) settings.prefixes = toPrefixes(prefixes);
-  return PageReplica.open(settings, worker);
+  return PageReplica.open(settings, token, worker);
 }
 
 /** A SharedWorker where there are any, else a worker of this page alone. Bundlers must find both calls as they stand. */

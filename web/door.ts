@@ -56,6 +56,9 @@ export function toPrefixes(prefixes: readonly string[]): string[] {
   return distinct;
 }
 
+/** What says who someone is: a token, or whoever has one whenever it is asked for. */
+export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+
 /** Any text that is neither empty nor longer than a name may be. */
 export function toIdentity(identity: string): string {
   if (identity.length > NAME_LENGTH_MAX) {

@@ -15,7 +15,6 @@ export interface ReplicaSettings {
   url: string;
   /** Whose replica it is: those of others are kept apart from it. */
   identity?: string;
-  token?: string;
   durability: Durability;
   prefixes?: string[];
 }
@@ -25,6 +24,10 @@ export interface Open {
   settings: ReplicaSettings;
   clientId: string;
   feed: MessagePort;
+  /** What the primary is shown; left out where there is none, or where the page is to be asked for it. */
+  token?: string;
+  /** The page can be asked for another token. */
+  hasTokens: boolean;
 }
 
 /** The worker's answer. */
@@ -62,6 +65,8 @@ export type FromPage =
   | { type: "hurry" }
   /** Someone waits for a seq that a replica of some prefixes hears of only when it asks. */
   | { type: "refresh" }
+  /** What was asked for; null if there is none at present. */
+  | { type: "token"; token: string | null }
   /** Are you there? */
   | { type: "ping" }
   | { type: "farewell" };
@@ -97,6 +102,8 @@ export type ToPage =
   | { type: "queued"; queued: QueuedUpdate[] }
   /** This one is not in the outbox any more, or never was; null if it was dismissed. */
   | { type: "unqueued"; name: OperationName; settled: Settled | null }
+  /** The primary wants to know, or wants to know anew, who this is. */
+  | { type: "token-wanted" }
   | { type: "pong" };
 
 /** Entries in one page. */

@@ -1,7 +1,7 @@
 // A page's connection to the worker of its replica: one message that opens it, and a port of its own for everything else.
 
 import { DeadlineError } from "./deadline.ts";
-import type { FromPage, Open, Opened, ReplicaSettings, ToPage } from "./feed.ts";
+import type { FromPage, Open, Opened, ToPage } from "./feed.ts";
 
 /**
  * Makes the replica's worker, for apps whose bundler needs to see it in their own code. With `isShared` false it should be
@@ -37,15 +37,9 @@ export class Link {
   #missed = 0;
 
   /** `generation` tells workers apart that are the same but for one of them not answering any more. */
-  constructor(
-    makeWorker: WorkerFactory,
-    settings: ReplicaSettings,
-    generation: number,
-    clientId: string,
-    events: LinkEvents,
-  ) {
+  constructor(makeWorker: WorkerFactory, opening: Omit<Open, "feed">, generation: number, events: LinkEvents) {
     this.#events = events;
-    this.#worker = makeWorker(workerName(settings, generation), generation === 0);
+    this.#worker = makeWorker(workerName(opening, generation), generation === 0);
     const { port1, port2 } = new MessageChannel();
     this.#feed = port1;
     port1.onmessage = ({ data }: MessageEvent<ToPage[]>) => {
@@ -65,7 +59,7 @@ export class Link {
       this.#start();
       this.#watchLife(data.aliveLock);
     };
-    door.postMessage({ settings, clientId, feed: port2 } satisfies Open, [port2]);
+    door.postMessage({ ...opening, feed: port2 } satisfies Open, [port2]);
   }
 
   send(message: FromPage): void {
@@ -127,13 +121,14 @@ export class Link {
   }
 }
 
-/** One SharedWorker serves all pages that ask for the same thing of the same store. */
-function workerName({ url, ...rest }: ReplicaSettings, generation: number): string {
-  const name = `headwater ${url} ${hash(JSON.stringify(rest))}`;
+/** One SharedWorker serves all pages that ask for the same thing of the same store, as the same person. */
+function workerName({ settings, token }: Omit<Open, "feed">, generation: number): string {
+  const { url, ...rest } = settings;
+  const name = `headwater ${url} ${hash(JSON.stringify({ ...rest, ...(rest.identity === undefined && { token }) }))}`;
   return generation === 0 ? name : `${name} ${generation}`;
 }
 
-/** FNV-1a in two lanes: tells settings (with their token) apart without showing them in tools that list workers. */
+/** FNV-1a in two lanes: tells settings and tokens apart without showing them in tools that list workers. */
 function hash(text: string): string {
   let a = 0x811c9dc5;
   let b = 0xc9dc5118;

@@ -7,7 +7,7 @@ import type { Change, Write } from "../src/kv.ts";
 import { writesOf } from "../src/protocol.ts";
 import type { OperationAck } from "../src/protocol.ts";
 import { toAck, toBatch, toJson, toKey } from "./door.ts";
-import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions } from "./door.ts";
+import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions, TokenSource } from "./door.ts";
 import { parseChanges, unpackPage } from "./feed.ts";
 import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
 import { OperationFailedError } from "./errors.ts";
@@ -105,6 +105,7 @@ interface Waiter {
 
 export class PageReplica implements Replica {
   readonly #settings: ReplicaSettings;
+  readonly #tokens: TokenSource | undefined;
   readonly #makeWorker: WorkerFactory;
   readonly #clientId = randomId();
   readonly #mirror = new Mirror();
@@ -126,8 +127,9 @@ export class PageReplica implements Replica {
   #status: ReplicaStatus = STATUS_BEFORE;
   #opening: { resolve(): void; reject(reason: Error): void } | undefined;
 
-  private constructor(settings: ReplicaSettings, makeWorker: WorkerFactory) {
+  private constructor(settings: ReplicaSettings, tokens: TokenSource | undefined, makeWorker: WorkerFactory) {
     this.#settings = settings;
+    this.#tokens = tokens;
     this.#makeWorker = makeWorker;
     this.#operations = new Operations(
       this.#clientId,
@@ -149,8 +151,12 @@ export class PageReplica implements Replica {
   }
 
   /** Resolves when there is a state to read. */
-  static async open(settings: ReplicaSettings, makeWorker: WorkerFactory): Promise<PageReplica> {
-    const replica = new PageReplica(settings, makeWorker);
+  static async open(
+    settings: ReplicaSettings,
+    tokens: TokenSource | undefined,
+    makeWorker: WorkerFactory,
+  ): Promise<PageReplica> {
+    const replica = new PageReplica(settings, tokens, makeWorker);
     await new Promise<void>((resolve, reject) => {
       replica.#opening = { resolve, reject };
       replica.#connect();
@@ -306,7 +312,14 @@ export class PageReplica implements Replica {
   // --- the link to the worker
 
   #connect(): void {
-    this.#link = new Link(this.#makeWorker, this.#settings, this.#generation, this.#clientId, {
+    const hasTokens = typeof this.#tokens === "function";
+    const opening = {
+      settings: this.#settings,
+      clientId: this.#clientId,
+      hasTokens,
+      ...(typeof this.#tokens === "string" && { token: this.#tokens }),
+    };
+    this.#link = new Link(this.#makeWorker, opening, this.#generation, {
       started: () => this.#operations.begin(),
       received: (items) => this.#received(items),
       lost: (reason, isHung) => this.#lost(reason, isHung),
@@ -367,6 +380,9 @@ export class PageReplica implements Replica {
         case "unqueued":
           this.#pending.received(item);
           break;
+        case "token-wanted":
+          void this.#sendToken();
+          break;
         case "pong":
           break;
       }
@@ -377,6 +393,17 @@ export class PageReplica implements Replica {
       this.#waiters.delete(waiter);
       waiter.resolve();
     }
+  }
+
+  async #sendToken(): Promise<void> {
+    const link = this.#link;
+    let token: string | undefined;
+    try {
+      if (typeof this.#tokens === "function") token = await this.#tokens();
+    } catch (error) {
+      reportError(error);
+    }
+    if (link === this.#link) link?.send({ type: "token", token: token ?? null });
   }
 
   #opened(): void {

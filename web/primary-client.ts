@@ -4,7 +4,7 @@ import { decodeDownstream, encodeWrites } from "../src/codec.ts";
 import type { Change, JsonValue } from "../src/kv.ts";
 import type { FailureCode, OperationFailed } from "../src/protocol.ts";
 import { toAck, toBatch, toJson, toKey, toStoreUrl } from "./door.ts";
-import type { BatchOperation, BatchOptions, UpdateOptions } from "./door.ts";
+import type { BatchOperation, BatchOptions, TokenSource, UpdateOptions } from "./door.ts";
 import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 import type { ListOptions, ReadonlyEntry, ReadonlyJson } from "./mirror.ts";
 import type { Acknowledged } from "./page-replica.ts";
@@ -13,8 +13,8 @@ import { randomId } from "./random-id.ts";
 export interface PrimaryOptions {
   /** The store's address, absolute; in a browser also a path on the page's own origin. */
   url: string;
-  /** Sent as `Authorization: Bearer`. */
-  token?: string;
+  /** Sent as `Authorization: Bearer`. A function is asked for a token at first, and for another one when that is refused. */
+  token?: TokenSource;
   /** In place of the global `fetch`: a service binding's, or a test's. */
   fetch?: typeof fetch;
 }
@@ -81,16 +81,18 @@ interface Problem extends Omit<OperationFailed, "type" | "clientId" | "id" | "co
 
 class HttpPrimary implements PrimaryClient {
   readonly #url: string;
-  readonly #token: string | undefined;
-  readonly #fetch: typeof fetch;
+  readonly #tokens: TokenSource | undefined;
+  #token: string | undefined;
+  readonly #plainFetch: typeof fetch;
   #clientId = randomId();
   #lastId = 0;
 
-  constructor(url: string, token: string | undefined, fetch: PrimaryOptions["fetch"] & {}) {
+  constructor(url: string, tokens: TokenSource | undefined, fetch: PrimaryOptions["fetch"] & {}) {
     this.#url = url;
-    this.#token = token;
+    this.#tokens = tokens;
+    if (typeof tokens === "string") this.#token = tokens;
     // A browser's own fetch refuses to be called as a method.
-    this.#fetch = (...args) => fetch(...args);
+    this.#plainFetch = (...args) => fetch(...args);
   }
 
   async insert(key: string, value: ReadonlyJson, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
@@ -165,7 +167,7 @@ class HttpPrimary implements PrimaryClient {
     const query = new URLSearchParams();
     if (since !== undefined) query.set("since", String(since));
     if (epoch !== undefined) query.set("epoch", epoch);
-    const headers = { ...this.#headers(), Accept: "application/x-ndjson" };
+    const headers = { Accept: "application/x-ndjson" };
     const response = await this.#fetch(`${this.#url}/replicate?${query}`, { headers, signal: signal ?? null });
     if (!response.ok) throw await failureOf(response);
     let aside: WatchedStep | undefined;
@@ -191,7 +193,7 @@ class HttpPrimary implements PrimaryClient {
   }
 
   async #update(method: string, path: string, body: string | null, { ack }: UpdateOptions): Promise<Acknowledged> {
-    const headers: Record<string, string> = { ...this.#headers(), "Idempotency-Key": this.#nextName() };
+    const headers: Record<string, string> = { "Idempotency-Key": this.#nextName() };
     if (body !== null) headers["Content-Type"] = "application/json";
     const url = `${this.#url}${path}${ack === undefined ? "" : `?ack=${toAck(ack)}`}`;
     const endAt = Date.now() + PATIENCE_MS;
@@ -215,7 +217,6 @@ class HttpPrimary implements PrimaryClient {
     let response: Response;
     try {
       response = await this.#fetch(`${this.#url}${path}`, {
-        headers: this.#headers(),
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
     } catch (error) {
@@ -225,8 +226,19 @@ class HttpPrimary implements PrimaryClient {
     throw await failureOf(response);
   }
 
-  #headers(): Record<string, string> {
-    return this.#token === undefined ? {} : { Authorization: `Bearer ${this.#token}` };
+  /** Says who this is; where that is not taken and there may be a better token, once more with that. */
+  async #fetch(url: string, init: RequestInit): Promise<Response> {
+    const ask = async (): Promise<Response> => {
+      const headers = new Headers(init.headers);
+      if (this.#token !== undefined) headers.set("Authorization", `Bearer ${this.#token}`);
+      return this.#plainFetch(url, { ...init, headers });
+    };
+    if (typeof this.#tokens !== "function") return ask();
+    this.#token ??= await this.#tokens();
+    const response = await ask();
+    if (response.status !== 401) return response;
+    this.#token = await this.#tokens();
+    return ask();
   }
 
   #nextName(): string {

@@ -588,6 +588,42 @@ describe("who may use a store", () => {
   });
 });
 
+describe("pages of other origins", () => {
+  const env: AppEnv = { ...OPEN, ALLOWED_ORIGINS: "https://app.example, https://other.example" };
+  const headersOf = async (method: string, origin: string, extra: Record<string, string> = {}): Promise<Answer> =>
+    new Client({}, env).ask(method, "/status", undefined, { Origin: origin, ...extra });
+
+  it("may read what they are answered, errors included, if they are allowed", async () => {
+    const { status, headers } = await headersOf("GET", "https://app.example");
+    expect(status).toBe(200);
+    expect(headers.get("Access-Control-Allow-Origin")).toBe("https://app.example");
+    expect(headers.get("Vary")).toContain("Origin");
+    const closed = new Client({ authorize: () => false }, env);
+    const refused = await closed.ask("GET", "/status", undefined, { Origin: "https://app.example" });
+    expect([refused.status, refused.headers.get("Access-Control-Allow-Origin")]).toEqual([403, "https://app.example"]);
+  });
+
+  it("are told before they ask what they may send", async () => {
+    const { status, headers } = await headersOf("OPTIONS", "https://other.example", {
+      "Access-Control-Request-Method": "PUT",
+      "Access-Control-Request-Headers": "authorization,idempotency-key",
+    });
+    expect(status).toBe(204);
+    expect(headers.get("Access-Control-Allow-Methods")).toContain("PUT");
+    expect(headers.get("Access-Control-Allow-Headers")).toContain("Idempotency-Key");
+    expect(headers.get("Access-Control-Allow-Credentials")).toBeNull();
+  });
+
+  it("may not, if they are not", async () => {
+    for (const origin of ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null"]) {
+      const { status, headers } = await headersOf("GET", origin);
+      expect([status, headers.get("Access-Control-Allow-Origin")]).toEqual([403, null]);
+      const preflight = await headersOf("OPTIONS", origin, { "Access-Control-Request-Method": "PUT" });
+      expect(preflight.headers.get("Access-Control-Allow-Origin")).toBeNull();
+    }
+  });
+});
+
 describe("`authorize` that fails", () => {
   it("lets nobody in", async () => {
     const client = new Client({ authorize: () => Promise.reject(new Error("no key server")) });

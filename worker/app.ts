@@ -2,6 +2,8 @@
 // no state of any store. Whatever a request gets wrong is answered here and never reaches the primary.
 
 import { Hono } from "hono";
+import { cors } from "hono/cors";
+import { secureHeaders } from "hono/secure-headers";
 import type { Context, Handler, MiddlewareHandler } from "hono";
 import { describeRoute, openAPIRouteHandler } from "hono-openapi";
 import type { DescribeRouteOptions } from "hono-openapi";
@@ -27,7 +29,12 @@ import type { Range, Write } from "../src/kv.ts";
 import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
+import { refusalOf } from "../src/rights.ts";
+import { Authenticator, Unauthorized } from "./auth.ts";
+import type { AuthEnv } from "./auth.ts";
 import { readBody } from "./body.ts";
+import { ANYONE, attachGrant } from "./grant.ts";
+import type { Grant } from "./grant.ts";
 import { logFailure } from "./log.ts";
 import { METRICS_TYPE, formatMetrics } from "./metrics.ts";
 import {
@@ -50,10 +57,8 @@ import { STREAM_TYPES } from "./stream.ts";
 import type { StreamForm } from "./stream.ts";
 
 /** What the app reads of its environment unless its options say otherwise. */
-export interface AppEnv {
+export interface AppEnv extends AuthEnv {
   PRIMARY: DurableObjectNamespace<Primary>;
-  /** "true" lets everyone in where no `authorize` is given. */
-  ALLOW_ANONYMOUS?: string;
   /** Origins whose pages may use the stores besides those of the app's own, separated by commas. */
   ALLOWED_ORIGINS?: string;
 }
@@ -76,25 +81,35 @@ export interface PrimaryNamespace {
 export interface AppOptions<Env extends object = AppEnv> {
   /** Finds the namespace of the primaries; `env.PRIMARY` unless given. */
   primary?: (env: Env) => PrimaryNamespace;
-  /** Decides whether a request may use a store, before anything is read of the store. */
-  authorize?: (request: Request, target: { store: string }) => boolean | Promise<boolean>;
+  /**
+   * Decides what a request may do with a store, before anything is read of the store, in place of tokens: `true` is everything
+   * that needs no `admin`, `false` and null nothing (403). Whoever throws `Unauthorized` is asked for credentials (401).
+   */
+  authorize?: (request: Request, target: { store: string }) => Access | Promise<Access>;
 }
+
+/** What `authorize` answers. */
+export type Access = boolean | Grant | null;
 
 interface Types {
   Bindings: AppEnv;
-  Variables: { primary: PrimaryStub };
+  Variables: { primary: PrimaryStub; grant: Grant };
 }
 type RequestContext = Context<Types>;
 
 const LIST_LIMIT_DEFAULT = 100;
+const CHALLENGE = { "WWW-Authenticate": "Bearer" };
 
 /**
- * Makes the app that serves every route of Headwater; its `fetch` is a worker's. Without `authorize`, and unless the
- * environment says `ALLOW_ANONYMOUS=true`, every store is closed: it answers 401 `unauthorized`.
+ * Makes the app that serves every route of Headwater; its `fetch` is a worker's. Who is let in, `authorize` says or the
+ * environment (`AuthEnv`); where neither does, every store is closed: it answers 401 `unauthorized`.
  */
 export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> = {}): Hono<{ Bindings: Env }> {
   const app = new Hono<Types>();
   const stores = new Stores(options);
+  // A response that opens a socket has no use for these headers, nor room for them.
+  app.use(async (c, next) => (isUpgrade(c) ? next() : SECURE(c, next)));
+  app.use(async (c, next) => (isUpgrade(c) ? next() : CROSS_ORIGIN(c, next)));
   app.use("/v1/*", async (c, next) => stores.requireConfiguration(c) ?? refuseStrangePage(c) ?? next());
   app.use("/v1/stores/:store/*", stores.open());
 
@@ -128,17 +143,38 @@ export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> 
  */
 function refuseStrangePage(c: RequestContext): Response | undefined {
   const origin = c.req.header("Origin");
-  if (origin === undefined || origin === new URL(c.req.url).origin) return undefined;
-  const allowed = (c.env.ALLOWED_ORIGINS ?? "").split(",").map((one) => one.trim());
-  if (allowed.includes(origin)) return undefined;
+  if (origin === undefined || isKnownOrigin(origin, c)) return undefined;
   return fail(c, "forbidden", `pages of ${origin} may not use these stores; ALLOWED_ORIGINS names those that may`);
 }
+
+function isKnownOrigin(origin: string, c: Context<Types>): boolean {
+  if (origin === new URL(c.req.url).origin) return true;
+  const allowed = (c.env.ALLOWED_ORIGINS ?? "").split(",").map((one) => one.trim());
+  return allowed.includes(origin);
+}
+
+const isUpgrade = (c: Context<Types>): boolean => c.req.header("Upgrade")?.toLowerCase() === "websocket";
+
+/** What is answered here is data: nothing of it may run, be framed or be taken for something else. */
+const SECURE: MiddlewareHandler<Types> = secureHeaders({
+  contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+});
+
+/** Pages of other origins that are allowed may read what they are answered. */
+const CROSS_ORIGIN: MiddlewareHandler<Types> = cors({
+  origin: (origin, c: Context<Types>) => (isKnownOrigin(origin, c) ? origin : null),
+  allowMethods: ["GET", "HEAD", "PUT", "POST", "DELETE"],
+  allowHeaders: ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID"],
+  exposeHeaders: ["ETag", "Retry-After", "WWW-Authenticate"],
+  maxAge: 600,
+});
 
 /** Who may use which store, where its primary is, and which ones were served lately. */
 class Stores {
   readonly #options: AppOptions<never>;
   /** By rising time of their last use. */
   readonly #served = new Set<string>();
+  #authenticator: { env: string; value: Authenticator } | undefined;
 
   constructor(options: AppOptions<never>) {
     this.#options = options;
@@ -146,22 +182,26 @@ class Stores {
 
   /** Stores are closed until someone has said who may use them. */
   requireConfiguration(c: RequestContext): Response | undefined {
-    if (this.#options.authorize || c.env.ALLOW_ANONYMOUS === "true") return undefined;
+    if (this.#options.authorize) return undefined;
+    try {
+      if (this.#authenticatorOf(c.env).isConfigured) return undefined;
+    } catch (error) {
+      logFailure("auth-misconfigured", error);
+      return fail(c, "unauthorized", "how tokens are checked is not configured rightly; the log says what is wrong");
+    }
     const detail =
-      "nobody is let in until it is said who may be: pass `authorize` to createApp, or set the variable " +
-      'ALLOW_ANONYMOUS to "true" to let everyone in';
-    return fail(c, "unauthorized", detail, { "WWW-Authenticate": "Bearer" });
+      "nobody is let in until it is said who may be: set JWT_SECRET or JWKS_URL to check bearer tokens, pass `authorize` " +
+      'to createApp, or set the variable ALLOW_ANONYMOUS to "true" to let everyone in';
+    return fail(c, "unauthorized", detail, CHALLENGE);
   }
 
   open(): MiddlewareHandler<Types> {
     return async (c, next) => {
       const store = demand(readStoreName(demand(readSegment(segmentOf(c, 3)))));
-      try {
-        if (!(await this.#isAllowed(c, store))) return fail(c, "forbidden", "this request may not use this store");
-      } catch (error) {
-        logFailure("authorize-failed", error);
-        return fail(c, "unavailable", "it cannot be decided at present who may use this store");
-      }
+      const granted = await this.#grantTo(c, store);
+      if (granted instanceof Response) return granted;
+      if (!granted) return fail(c, "forbidden", "this request may not use this store");
+      c.set("grant", granted);
       c.set("primary", this.#primaryOf(c, store));
       this.#served.delete(store);
       this.#served.add(store);
@@ -184,8 +224,9 @@ class Stores {
     const shown = new Map<string, Promise<StoreMetrics | undefined>>();
     for (const name of closed ? [] : (asked ?? this.#served)) {
       const store = demand(readStoreName(name));
-      if (await this.#isAllowed(c, store)) shown.set(store, this.#readMetrics(c, store));
-      else if (asked) return fail(c, "forbidden", `this request may not use the store ${store}`);
+      const granted = await this.#grantTo(c, store);
+      if (granted && !(granted instanceof Response)) shown.set(store, this.#readMetrics(c, store));
+      else if (asked) return granted ?? fail(c, "forbidden", `this request may not use the store ${store}`);
     }
     const metrics = new Map<string, StoreMetrics | undefined>();
     for (const [store, figures] of shown) metrics.set(store, await figures);
@@ -201,9 +242,27 @@ class Stores {
     }
   }
 
-  async #isAllowed(c: RequestContext, store: string): Promise<boolean> {
+  /** What a request may do with a store: null is nothing, a response says why that is not known. */
+  async #grantTo(c: RequestContext, store: string): Promise<Grant | Response | null> {
     const { authorize } = this.#options;
-    return authorize ? await authorize(c.req.raw, { store }) : true;
+    try {
+      const access = authorize
+        ? await authorize(c.req.raw, { store })
+        : await this.#authenticatorOf(c.env).grantTo(c.req.raw.headers, store);
+      return typeof access === "boolean" ? (access ? ANYONE : null) : access;
+    } catch (error) {
+      if (error instanceof Unauthorized) return fail(c, "unauthorized", error.message, CHALLENGE);
+      logFailure("authorize-failed", error);
+      return fail(c, "unavailable", "it cannot be decided at present who may use this store");
+    }
+  }
+
+  /** Made once, as it keeps the keys that it fetches. */
+  #authenticatorOf(env: AuthEnv): Authenticator {
+    const { JWT_SECRET, JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, ALLOW_ANONYMOUS } = env;
+    const name = JSON.stringify([JWT_SECRET, JWKS_URL, JWT_ISSUER, JWT_AUDIENCE, ALLOW_ANONYMOUS]);
+    if (this.#authenticator?.env !== name) this.#authenticator = { env: name, value: new Authenticator(env) };
+    return this.#authenticator.value;
   }
 
   #primaryOf(c: RequestContext, store: string): PrimaryStub {
@@ -215,7 +274,10 @@ class Stores {
 // --- entries
 
 async function getEntry(c: RequestContext): Promise<Response> {
-  const entry = await asked(c.var.primary.get(keyOf(c)));
+  const key = keyOf(c);
+  const refusal = refusalOf({ type: "get", clientId: null, id: 1, key }, c.var.grant);
+  if (refusal !== undefined) return fail(c, "forbidden", refusal);
+  const entry = await asked(c.var.primary.get(key));
   if (!entry) return fail(c, "not-found", "the store has no such key");
   const headers = { ETag: `"${entry.seq}"`, "Cache-Control": "no-cache" };
   if (c.req.header("If-None-Match") === headers.ETag) return c.body(null, 304, headers);
@@ -261,7 +323,7 @@ function toUpdate(header: UpdateHeader, write: Write, seq: number | null | undef
 }
 
 async function update(c: RequestContext, update: Update): Promise<Response> {
-  const outcome: Outcome = await asked(c.var.primary.operate(update));
+  const outcome: Outcome = await asked(c.var.primary.operate(update, c.var.grant));
   if (outcome.type === "operation-ack") return c.json({ seq: outcome.seq, replicas: outcome.replicas });
   const { type: _type, clientId: _clientId, id: _id, code, ...details } = outcome;
   return problem(code, details);
@@ -271,7 +333,7 @@ async function listEntries(c: RequestContext): Promise<Response> {
   const reverse = demand(readFlag(c.req.query("reverse") || "false", "reverse"));
   const limit = demand(readInteger(c.req.query("limit") || `${LIST_LIMIT_DEFAULT}`, "limit", 1, LIST_LIMIT_MAX));
   const range = rangeOf(c, reverse);
-  const { entries, hasMore, seq } = await asked(c.var.primary.list(range, limit, reverse));
+  const { entries, hasMore, seq } = await asked(c.var.primary.list(range, limit, reverse, c.var.grant));
   const last = entries.at(-1);
   const cursor = hasMore && last ? `,"cursor":"${encodeCursor(last.key)}"` : "";
   const body = `{"entries":[${entries.map(encodeEntry).join(",")}]${cursor},"seq":${seq}}`;
@@ -296,8 +358,8 @@ function rangeOf(c: RequestContext, reverse: boolean): Range {
 // --- replication
 
 async function replicate(c: RequestContext): Promise<Response> {
-  const isUpgrade = c.req.header("Upgrade")?.toLowerCase() === "websocket";
-  const request = isUpgrade ? upgradeOf(c) : streamOf(c);
+  const request = isUpgrade(c) ? upgradeOf(c) : streamOf(c);
+  attachGrant(request.headers, c.var.grant);
   // A HEAD never reads its stream to an end, so none is opened for it.
   if (c.req.raw.method === "HEAD") return c.body(null, 200, { "Content-Type": STREAM_TYPES[formOf(c)] });
   const response = await asked(c.var.primary.fetch(request));

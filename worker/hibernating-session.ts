@@ -1,6 +1,7 @@
 // A WebSocket of a Durable Object. It outlives the object's memory, and what is kept beside it does, too.
 
 import type { Memo, SessionId } from "../src/effects.ts";
+import type { Grant } from "./grant.ts";
 import { SocketSession } from "./sessions.ts";
 
 /**
@@ -10,6 +11,7 @@ import { SocketSession } from "./sessions.ts";
 interface Attachment {
   session: SessionId;
   memo?: Memo;
+  grant?: Grant;
 }
 
 const encoder = new TextEncoder();
@@ -17,26 +19,30 @@ const encoder = new TextEncoder();
 export class HibernatingSession extends SocketSession {
   readonly #socket: WebSocket;
 
-  private constructor(socket: WebSocket, id: SessionId) {
-    super(socket, id);
+  private constructor(socket: WebSocket, id: SessionId, grant: Grant | undefined) {
+    super(socket, id, grant);
     this.#socket = socket;
   }
 
   /** A socket that has just been accepted. */
-  static open(socket: WebSocket, id: SessionId): HibernatingSession {
-    const session = new HibernatingSession(socket, id);
+  static open(socket: WebSocket, id: SessionId, grant: Grant | undefined): HibernatingSession {
+    const session = new HibernatingSession(socket, id, grant);
     session.remember(undefined);
     return session;
   }
 
   /** A socket that has outlived the memory of the object that accepted it, and what was kept beside it. */
   static reopen(socket: WebSocket): { session: HibernatingSession; memo: Memo | undefined } {
-    const { session, memo } = JSON.parse(new TextDecoder().decode(socket.deserializeAttachment())) as Attachment;
-    return { session: new HibernatingSession(socket, session), memo };
+    const kept = JSON.parse(new TextDecoder().decode(socket.deserializeAttachment())) as Attachment;
+    return { session: new HibernatingSession(socket, kept.session, kept.grant), memo: kept.memo };
   }
 
   override remember(memo: Memo | undefined): void {
-    const attachment: Attachment = memo ? { session: this.id, memo } : { session: this.id };
+    const attachment: Attachment = {
+      session: this.id,
+      ...(memo && { memo }),
+      ...(this.grant && { grant: this.grant }),
+    };
     this.#socket.serializeAttachment(encoder.encode(JSON.stringify(attachment)));
   }
 }

@@ -1,5 +1,9 @@
 import { createApp } from "./app.ts";
 
+export { Unauthorized } from "./auth.ts";
+export type { AuthEnv, TokenClaim } from "./auth.ts";
+export type { Access, AppEnv, AppOptions } from "./app.ts";
+export type { Grant } from "./grant.ts";
 export { Primary } from "./primary-host.ts";
 export { createApp };
 export default createApp();

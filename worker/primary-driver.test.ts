@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { encodeUpstream } from "../src/codec.ts";
 import { PRIMARY_DEFAULTS } from "../src/primary.ts";
-import { PROTOCOL_VERSION } from "../src/protocol.ts";
+import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
 import type { Update } from "../src/protocol.ts";
 import { CommitInDoubtError, MemoryStore } from "../src/store.ts";
 import { PrimaryDriver } from "./primary-driver.ts";
@@ -32,6 +32,7 @@ it("P3: answers nothing about a commit that is in doubt, and asks to be started 
     glance: () => Promise.resolve(),
     comeRound: () => scheduler.wait(0),
     written: () => {},
+    expiring: () => {},
     ended: () => {},
     failed: (error) => hasFailed(error),
   });
@@ -48,6 +49,7 @@ it("M2, A2: takes an ack at once, without a look for company, and in its order b
     glance: async () => void (glances += 1),
     comeRound: () => scheduler.wait(0),
     written: () => {},
+    expiring: () => {},
     ended: () => {},
     failed: () => {},
   });
@@ -55,7 +57,7 @@ it("M2, A2: takes an ack at once, without a look for company, and in its order b
   const sent: string[] = [];
   const socket = { readyState: 1, send: (text: string) => void sent.push(text), close: () => {} };
   let session: SocketSession;
-  driver.open((id) => (session = new SocketSession(socket, id)));
+  driver.open((id) => (session = new SocketSession(socket, id, undefined)));
   const states = (): string[] => driver.status().secondaries.map(({ state }) => state);
   const join = encodeUpstream({
     type: "join",
@@ -79,5 +81,49 @@ it("M2, A2: takes an ack at once, without a look for company, and in its order b
   expect(driver.status().secondaries).toMatchObject([{ acked: 1 }]);
   expect(glances).toBe(before + 1);
   expect(await outcome).toMatchObject({ type: "operation-ack", replicas: 1 });
+  driver.stop(1001, "the test ends");
+});
+
+it("S3: a session whose time is over is neither heard nor told anything, whenever the alarm may come", async () => {
+  const expiring: number[] = [];
+  const driver = new PrimaryDriver(new MemoryStore("epoch"), PRIMARY_DEFAULTS, {
+    glance: () => Promise.resolve(),
+    comeRound: () => scheduler.wait(0),
+    written: () => {},
+    expiring: (at) => expiring.push(at),
+    ended: () => {},
+    failed: () => {},
+  });
+  driver.start();
+  const open = (expiresAt: number): { session: SocketSession; sent: string[]; closed: number[] } => {
+    const sent: string[] = [];
+    const closed: number[] = [];
+    const socket = {
+      readyState: 1,
+      send: (text: string) => void sent.push(text),
+      close: (code: number) => closed.push(code),
+    };
+    let session!: SocketSession;
+    const grant = { read: null, write: null, sync: true, admin: false, expiresAt };
+    driver.open((id) => (session = new SocketSession(socket, id, grant)));
+    return { session, sent, closed };
+  };
+  const join = { type: "join", version: PROTOCOL_VERSION, mode: "durable", epoch: null, since: 0 } as const;
+  const soon = Date.now() + 60;
+  const [talker, listener, other] = [open(soon), open(soon), open(soon + 60_000)];
+  expect(expiring).toEqual([soon, soon, soon + 60_000]);
+  for (const [index, { session }] of [talker, listener, other].entries()) {
+    await driver.receive(session, encodeUpstream({ ...join, secondaryId: `s${index}` }));
+  }
+  while (Date.now() <= soon) await scheduler.wait(5);
+  const before = listener.sent.length;
+  await driver.receive(talker.session, encodeUpstream(updateOf("a")));
+  expect(driver.status().head).toBe(0);
+  void driver.operate(updateOf("b"));
+  await driver.settled();
+  expect([talker.closed, listener.closed, other.closed]).toEqual([[CLOSE.expired], [CLOSE.expired], []]);
+  expect(listener.sent.length).toBe(before);
+  expect(other.sent.at(-1)).toContain('"b"');
+  expect(driver.expire()).toBe(soon + 60_000);
   driver.stop(1001, "the test ends");
 });

@@ -13,8 +13,11 @@ import { Primary } from "../src/primary.ts";
 import type { MemberStatus, PrimarySettings } from "../src/primary.ts";
 import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
 import type { Downstream, Join, MemberState, Outcome, Update, Upstream } from "../src/protocol.ts";
+import { partsOf } from "../src/rights.ts";
 import { CommitInDoubtError } from "../src/store.ts";
 import type { Commit, Compaction, ListPage, PrimaryPersistence } from "../src/store.ts";
+import { grantOf, hasEnded } from "./grant.ts";
+import type { Grant } from "./grant.ts";
 import { logFailure } from "./log.ts";
 import { problem } from "./problem.ts";
 import { RequestSession } from "./sessions.ts";
@@ -49,6 +52,8 @@ export interface Platform {
   glance(): Promise<void>;
   /** Resolves when the event loop has come round, and with it whatever has arrived in the meantime. */
   comeRound(): Promise<void>;
+  /** A session ends at this time, in milliseconds since 1970: then `expire` is to be called. */
+  expiring(at: number): void;
   /** A commit has been written, so that there is something that will be given up one day. */
   written(): void;
   /** The session was ended from this side. */
@@ -56,6 +61,12 @@ export interface Platform {
   /** A turn has failed. What the machine knew is in the store, or will be asked again: it must start anew. */
   failed(error: unknown): void;
 }
+
+const connectOf = (session: SessionId, { grant }: Session): PrimaryInput & { type: "connect" } => {
+  if (!grant) return { type: "connect", session };
+  const { read, write, sync } = grant;
+  return { type: "connect", session, rights: { read, write, sync } };
+};
 
 const isAck = ({ type }: Upstream): boolean => type === "snapshot-ack" || type === "part-ack";
 
@@ -104,7 +115,7 @@ export class PrimaryDriver {
   reopen(id: SessionId, session: Session, memo: Memo | undefined): void {
     this.#nextSession = id + 1;
     this.#hold(id, session);
-    this.#inbox.push({ input: { type: "connect", session: id, ...(memo && { memo }) }, now: this.#now() });
+    this.#inbox.push({ input: { ...connectOf(id, session), ...(memo && { memo }) }, now: this.#now() });
   }
 
   start(): void {
@@ -122,8 +133,8 @@ export class PrimaryDriver {
   // --- what is asked of a primary
 
   /** Does an update and returns its one outcome, at the latest when its deadline has come. */
-  async operate(update: Update): Promise<Outcome> {
-    const request = new RequestSession();
+  async operate(update: Update, grant?: Grant): Promise<Outcome> {
+    const request = new RequestSession(grant);
     const session = this.open(() => request);
     this.#arrive(update);
     void this.#give({ type: "receive", session, message: update });
@@ -138,9 +149,19 @@ export class PrimaryDriver {
     return this.#store.get(key) ?? null;
   }
 
-  /** The entries of a range and the head that they are true of. */
-  list(range: Range, limit: number, reverse: boolean): ListPage & { seq: number } {
-    return { ...this.#store.list(range, limit, reverse), seq: this.#store.head };
+  /** The entries of a range and the head that they are true of; of those only what `grant` lets be read. */
+  list(range: Range, limit: number, reverse: boolean, grant?: Grant): ListPage & { seq: number } {
+    const page: ListPage = { entries: [], hasMore: false };
+    for (const part of partsOf(range, grant?.read ?? null, reverse)) {
+      const left = limit - page.entries.length;
+      const { entries, hasMore } = this.#store.list(part, Math.max(1, left), reverse);
+      // With nothing left to give, it is only looked whether there is more.
+      if (left === 0) page.hasMore = entries.length > 0;
+      else page.entries.push(...entries);
+      page.hasMore ||= hasMore;
+      if (page.hasMore) break;
+    }
+    return { ...page, seq: this.#store.head };
   }
 
   status(): StoreStatus {
@@ -171,12 +192,13 @@ export class PrimaryDriver {
   }
 
   /** Opens a stream as `?since=&epoch=&form=` of the request ask for it, or says why it cannot be. */
-  openStream({ url, signal }: Request): Response {
+  openStream({ url, signal, headers }: Request): Response {
     const query = new URL(url).searchParams;
+    const grant = grantOf(headers);
     const form = query.get("form") === "sse" ? "sse" : "ndjson";
     const session = this.open(
       (id) =>
-        new StreamSession(form, {
+        new StreamSession(form, grant, {
           onTaken: (ack) => void this.#give({ type: "receive", session: id, message: ack }),
           onCancel: () => this.release(id),
         }),
@@ -193,6 +215,7 @@ export class PrimaryDriver {
       // Without `since`, or where it cannot be continued from, the stream begins with all entries.
       epoch: since === null ? null : (query.get("epoch") ?? this.#store.epoch),
       since: Number(since ?? 0),
+      ...(grant?.read && { prefixes: [...grant.read] }),
     };
     void this.#give({ type: "receive", session, message: join });
     return new Response(body, { headers: { "Content-Type": STREAM_TYPES[form], "Cache-Control": "no-cache" } });
@@ -209,14 +232,33 @@ export class PrimaryDriver {
   /** Begins a session. */
   open(toSession: (id: SessionId) => Session): SessionId {
     const id = this.#nextSession++;
-    this.#hold(id, toSession(id));
-    void this.#give({ type: "connect", session: id });
+    const session = toSession(id);
+    this.#hold(id, session);
+    void this.#give(connectOf(id, session));
     return id;
+  }
+
+  /** S3: ends the sessions whose time is over; returns when the next one's will be. */
+  expire(): number | undefined {
+    let next = Infinity;
+    const now = this.#now();
+    for (const [id, session] of this.#sessions) {
+      if (session.grant && hasEnded(session.grant, now)) this.#close(id, session);
+      else next = Math.min(next, session.grant?.expiresAt ?? Infinity);
+    }
+    return next === Infinity ? undefined : next;
+  }
+
+  #close(id: SessionId, session: Session): void {
+    session.close(CLOSE.expired, "the token has expired");
+    this.release(id);
+    this.#platform.ended(session);
   }
 
   /** Takes what a socket has received. Resolves when all of it is carried out. */
   async receive(session: SocketSession, frame: string | ArrayBuffer): Promise<void> {
     if (this.#sessions.get(session.id) !== session) return; // It was closed here, and this was on its way.
+    if (session.grant && hasEnded(session.grant, this.#now())) return this.#close(session.id, session);
     const { messages, refusal } = session.read(frame);
     const hasOnlyAcks = messages.every(isAck);
     if (!hasOnlyAcks) this.#arrive(messages.at(-1));
@@ -248,6 +290,8 @@ export class PrimaryDriver {
   }
 
   #hold(id: SessionId, session: Session): void {
+    const expiresAt = session.grant?.expiresAt;
+    if (expiresAt !== undefined && session.kind !== "request") this.#platform.expiring(expiresAt);
     this.#sessions.set(id, session);
     this.#open[session.kind] += 1;
   }
@@ -374,6 +418,10 @@ export class PrimaryDriver {
     for (const [id, { messages, memo, close }] of parcels) {
       const session = this.#sessions.get(id);
       if (!session) continue;
+      if (session.grant && session.kind !== "request" && hasEnded(session.grant, this.#now())) {
+        this.#close(id, session);
+        continue;
+      }
       if (messages.length > 0) session.send(messages, (message) => this.#encode(message));
       if (memo) session.remember(memo.value);
       if (!close) continue;

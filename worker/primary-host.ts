@@ -11,6 +11,8 @@ import type { PrimarySettings } from "../src/primary.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
 import type { ListPage } from "../src/store.ts";
+import { grantOf } from "./grant.ts";
+import type { Grant } from "./grant.ts";
 import { HibernatingSession } from "./hibernating-session.ts";
 import { logFailure } from "./log.ts";
 import { ObjectDatabase } from "./object-database.ts";
@@ -34,8 +36,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   readonly #store: SqlStore;
   readonly #driver: PrimaryDriver;
   readonly #sockets = new Map<WebSocket, HibernatingSession>();
-  /** Whether the next compaction is known to be due; a row is written to set an alarm, so it is set once. */
-  #hasAlarm = false;
+  /** What is known of the alarm: it is set for this time or an earlier one. A row is written to set it, so that is done seldom. */
+  #alarmAt = Infinity;
 
   constructor(ctx: DurableObjectState, env: PrimarySettingsEnv) {
     super(ctx, env);
@@ -49,7 +51,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     this.#driver = new PrimaryDriver(this.#store, settings, {
       glance,
       comeRound: () => scheduler.wait(0),
-      written: () => void this.#setAlarm(),
+      written: () => void this.#setAlarm(Date.now() + COMPACT_EVERY_MS),
+      expiring: (at) => void this.#setAlarm(at),
       ended: (session) => this.#drop(session),
       failed: () => ctx.abort("the primary broke a promise of its own and starts anew"),
     });
@@ -63,8 +66,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   // --- for the app
 
   /** Does an update and returns its one outcome, at the latest when its deadline has come. */
-  operate(update: Update): Promise<Outcome> {
-    return this.#driver.operate(update);
+  operate(update: Update, grant?: Grant): Promise<Outcome> {
+    return this.#driver.operate(update, grant);
   }
 
   /** The entry at this key, as it is at the moment. */
@@ -73,8 +76,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   /** The entries of a range and the head that they are true of. */
-  list(range: Range, limit: number, reverse: boolean): ListPage & { seq: number } {
-    return this.#driver.list(range, limit, reverse);
+  list(range: Range, limit: number, reverse: boolean, grant?: Grant): ListPage & { seq: number } {
+    return this.#driver.list(range, limit, reverse, grant);
   }
 
   status(): StoreStatus {
@@ -99,7 +102,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     const { 0: client, 1: socket } = new WebSocketPair();
     this.ctx.acceptWebSocket(socket);
     this.#driver.open((id) => {
-      const session = HibernatingSession.open(socket, id);
+      const session = HibernatingSession.open(socket, id, grantOf(request.headers));
       this.#sockets.set(socket, session);
       return session;
     });
@@ -149,21 +152,28 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
 
   // --- time
 
-  /** The platform's alarm outlives the memory: it brings the next compaction, for as long as there is something to drop. */
+  /**
+   * The platform's alarm outlives the memory: it ends the sessions whose time is over, and brings the next compaction, for
+   * as long as there is something to drop.
+   */
   override async alarm(): Promise<void> {
+    this.#alarmAt = Infinity;
+    const next = this.#driver.expire();
     await this.#driver.compact();
-    this.#hasAlarm = false;
-    if (this.#store.hasClients()) await this.#setAlarm();
+    if (next !== undefined) await this.#setAlarm(next);
+    if (this.#store.hasClients()) await this.#setAlarm(Date.now() + COMPACT_EVERY_MS);
   }
 
-  async #setAlarm(): Promise<void> {
-    if (this.#hasAlarm) return;
-    this.#hasAlarm = true;
+  /** Sets the alarm, unless it comes earlier anyway. */
+  async #setAlarm(at: number): Promise<void> {
+    if (this.#alarmAt <= at) return;
+    this.#alarmAt = at;
     try {
-      const isSet = (await this.ctx.storage.getAlarm()) !== null;
-      if (!isSet) await this.ctx.storage.setAlarm(Date.now() + COMPACT_EVERY_MS);
+      const set = await this.ctx.storage.getAlarm();
+      if (set === null || at < set) await this.ctx.storage.setAlarm(at);
+      else this.#alarmAt = Math.min(this.#alarmAt, set);
     } catch (error) {
-      this.#hasAlarm = false; // The next commit tries again.
+      this.#alarmAt = Infinity; // The next commit tries again.
       logFailure("alarm-refused", error);
     }
   }

@@ -8,10 +8,13 @@ import type { Json } from "../src/kv.ts";
 import { LINE_PATIENCE_MS } from "../src/limits.ts";
 import { CLOSE } from "../src/protocol.ts";
 import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
+import type { Grant } from "./grant.ts";
 
 /** What the driver does with a session, whatever is behind it. */
 export interface Session {
   readonly kind: "socket" | "stream" | "request";
+  /** What its peer may do, and for how long; undefined: everything, for as long as it lasts. */
+  readonly grant: Grant | undefined;
   /** Takes all that one turn has for it, in order. `encode` gives a message's line of the protocol. */
   send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void;
   remember(memo: Memo | undefined): void;
@@ -31,13 +34,15 @@ const OPEN = 1;
 export class SocketSession implements Session {
   readonly kind = "socket";
   readonly id: SessionId;
+  readonly grant: Grant | undefined;
   readonly #socket: Socket;
   readonly #lines = new LineReader();
   #patience: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: Socket, id: SessionId) {
+  constructor(socket: Socket, id: SessionId, grant: Grant | undefined) {
     this.#socket = socket;
     this.id = id;
+    this.grant = grant;
   }
 
   /** The messages that a frame completes and, if it is not of the protocol, why; then the socket is of no more use. */
@@ -94,12 +99,14 @@ function toCloseReason(sentence: string): string {
 /** An operation that came by HTTP or RPC: a session that ends with its reply. */
 export class RequestSession implements Session {
   readonly kind = "request";
+  readonly grant: Grant | undefined;
   /** Rejects when its primary ends without an answer. */
   readonly reply: Promise<Reply>;
   #resolve: (reply: Reply) => void = () => {};
   #reject: (error: Error) => void = () => {};
 
-  constructor() {
+  constructor(grant: Grant | undefined) {
+    this.grant = grant;
     this.reply = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

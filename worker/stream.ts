@@ -5,6 +5,7 @@
 
 import type { Json } from "../src/kv.ts";
 import type { Downstream, PartAck, Snapshot, SnapshotAck } from "../src/protocol.ts";
+import type { Grant } from "./grant.ts";
 import type { Session } from "./sessions.ts";
 
 /** How snapshots are written. */
@@ -25,6 +26,7 @@ export interface StreamEvents {
 
 export class StreamSession implements Session {
   readonly kind = "stream";
+  readonly grant: Grant | undefined;
   readonly body: ReadableStream<Uint8Array>;
   readonly #form: StreamForm;
   readonly #events: StreamEvents;
@@ -36,8 +38,9 @@ export class StreamSession implements Session {
   /** How far the chain must come for the step that is being sent to be whole. */
   #until = 0;
 
-  constructor(form: StreamForm, events: StreamEvents) {
+  constructor(form: StreamForm, grant: Grant | undefined, events: StreamEvents) {
     this.#form = form;
+    this.grant = grant;
     this.#events = events;
     this.body = new ReadableStream<Uint8Array>(
       {

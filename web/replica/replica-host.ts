@@ -18,7 +18,7 @@ import { CLOSE, keysOf } from "../../src/protocol.ts";
 import type { Snapshot, Update, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
-import type { FromPage, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
+import type { FromPage, Open, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
 import { withDeadline } from "../deadline.ts";
 import { randomId } from "../random-id.ts";
 import { DurableOutbox } from "./durable-outbox.ts";
@@ -27,6 +27,7 @@ import { waitForLock } from "./lock.ts";
 import { Ownership } from "./ownership.ts";
 import type { ReplicaPersistence, Stored } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
+import { Tokens } from "./tokens.ts";
 import { VisibleState } from "./visible-state.ts";
 
 /** A page that opens an empty replica waits so long for the first state before it is shown the emptiness. */
@@ -39,6 +40,8 @@ const LAG_REPORT_MS = 500;
 /** One page. */
 interface Feed {
   port: MessagePort;
+  /** It can be asked for a token. */
+  hasTokens: boolean;
   /** It has been given the outbox, and hears of what is published. */
   isListening: boolean;
   /** It has been given the state, and gets every step from there on. */
@@ -50,6 +53,7 @@ export class ReplicaHost {
   readonly #settings: ReplicaSettings;
   readonly #deserted: () => void;
   readonly #socket: Socket;
+  readonly #tokens = new Tokens(() => this.#askForToken());
   readonly #feeds = new Map<string, Feed>();
   readonly #ownership: Ownership | undefined;
   /** A replica that keeps nothing has none. */
@@ -99,7 +103,8 @@ export class ReplicaHost {
         isYetToShow: (update, seq) => this.#isYetToShow(update, seq),
       });
     }
-    this.#socket = new Socket(settings.url, settings.token, {
+    this.#socket = new Socket(settings.url, {
+      tokenFor: (need) => this.#tokens.next(need),
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
       closed: (wasOpen, reason, code) => this.#closed(wasOpen, reason, code),
@@ -120,10 +125,11 @@ export class ReplicaHost {
   }
 
   /** Adds a page, or a page that was here before and comes back. */
-  attach(clientId: string, port: MessagePort): void {
+  attach({ clientId, feed: port, token, hasTokens }: Open): void {
     this.#feeds.get(clientId)?.port.close();
     const wasAlone = this.#feeds.size === 0;
-    const feed: Feed = { port, isListening: false, isFed: false, items: [] };
+    if (token !== undefined) this.#tokens.take(token);
+    const feed: Feed = { port, hasTokens, isListening: false, isFed: false, items: [] };
     this.#feeds.set(clientId, feed);
     if (!this.#machine) return; // The port keeps what comes until `#begin` listens to it.
     if (wasAlone) this.#turn({ type: "resume" });
@@ -346,6 +352,14 @@ export class ReplicaHost {
     this.#turn({ type: "rename", secondaryId: this.#secondaryId });
   }
 
+  /** False if no page can be asked. */
+  #askForToken(): boolean {
+    const asked = [...this.#feeds.values()].filter(({ hasTokens, isListening }) => hasTokens && isListening);
+    for (const feed of asked) feed.items.push({ type: "token-wanted" });
+    this.#flush();
+    return asked.length > 0;
+  }
+
   // --- the pages
 
   /** There will be nothing better to show soon. */
@@ -379,6 +393,8 @@ export class ReplicaHost {
         return this.hurry();
       case "refresh":
         return this.#turn({ type: "refresh" });
+      case "token":
+        return this.#tokens.take(message.token ?? undefined);
       case "ping":
         feed.port.postMessage([{ type: "pong" }] satisfies ToPage[]);
         return;

@@ -19,19 +19,28 @@ const SLEPT_MS = 1000;
 /** A connection that does not open for so long is given up. */
 const OPEN_PATIENCE_MS = 10_000;
 
+/** The primary lets nobody in with this token any more, or not so far. */
+const REFUSALS: readonly number[] = [CLOSE.expired, CLOSE.forbidden];
+
 export interface SocketEvents {
+  /** The token to show, if any: any, one that is not old, or another than the last, which was refused. */
+  tokenFor(need: TokenNeed): Promise<string | undefined>;
   opened(): void;
   received(text: string): void;
   /** The connection is gone, or an attempt has failed; the next one follows by itself. */
   closed(wasOpen: boolean, reason: string, code?: number): void;
 }
 
+export type TokenNeed = "any" | "fresh" | "another";
+
 export class Socket {
   readonly #url: string;
-  readonly #protocols: string[];
   readonly #events: SocketEvents;
   #socket: WebSocket | undefined;
   #isRunning = false;
+  /** Rises with each attempt: a token that comes late is not for the next one. */
+  #attempts = 0;
+  #tokenNeed: TokenNeed = "any";
   #failures = 0;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #watchTimer: ReturnType<typeof setInterval> | undefined;
@@ -42,21 +51,21 @@ export class Socket {
   #askedAt = 0;
 
   /** `url` is the store's address, http or https. */
-  constructor(url: string, token: string | undefined, events: SocketEvents) {
+  constructor(url: string, events: SocketEvents) {
     this.#url = `${url.replace(/^http/, "ws")}/replicate`;
-    this.#protocols = token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${token}`];
     this.#events = events;
   }
 
   start(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    this.#connect();
+    void this.#connect();
   }
 
   /** Ends the connection for good; `closed` is called if there was one. */
   stop(): void {
     this.#isRunning = false;
+    this.#attempts += 1;
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
     this.drop("stopped");
@@ -76,7 +85,7 @@ export class Socket {
   hurry(): void {
     if (this.#retryTimer !== undefined) {
       this.#failures = 0;
-      this.#connect();
+      void this.#connect();
     } else if (this.#watchTimer !== undefined) {
       this.#demandProof();
     }
@@ -93,12 +102,18 @@ export class Socket {
     this.#gone(wasOpen, 1006, reason);
   }
 
-  #connect(): void {
+  async #connect(): Promise<void> {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
+    const attempt = ++this.#attempts;
+    const token = await this.#events.tokenFor(this.#tokenNeed);
+    if (attempt === this.#attempts) this.#open(token);
+  }
+
+  #open(token: string | undefined): void {
     let socket: WebSocket;
     try {
-      socket = new WebSocket(this.#url, this.#protocols);
+      socket = new WebSocket(this.#url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${token}`]);
     } catch (error) {
       // A token that cannot stand in a subprotocol, or a page that may not connect there.
       this.#failures += 1;
@@ -110,6 +125,7 @@ export class Socket {
     this.#openTimer = setTimeout(() => this.drop("the connection does not open"), OPEN_PATIENCE_MS);
     socket.onopen = () => {
       clearTimeout(this.#openTimer);
+      this.#tokenNeed = "any";
       this.#watchTimer = setInterval(() => this.#watch(), WATCH_MS);
       this.#events.opened();
     };
@@ -160,13 +176,16 @@ export class Socket {
     this.#watchTimer = undefined;
     this.#socket = undefined;
     this.#failures += 1;
+    if (REFUSALS.includes(code)) this.#tokenNeed = "another";
+    else if (!wasOpen && this.#tokenNeed === "any") this.#tokenNeed = "fresh";
     // Full jitter keeps a crowd that was cut off together from coming back together.
     const span = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (this.#failures - 1));
-    this.#retry(code === CLOSE.badMessage ? REFUSED_BACKOFF_MS : Math.random() * span);
+    const isUseless = code === CLOSE.badMessage || code === CLOSE.forbidden;
+    this.#retry(isUseless ? REFUSED_BACKOFF_MS : Math.random() * span);
     this.#events.closed(wasOpen, reason, code);
   }
 
   #retry(delayMs: number): void {
-    if (this.#isRunning) this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
+    if (this.#isRunning) this.#retryTimer = setTimeout(() => void this.#connect(), delayMs);
   }
 }

@@ -14,10 +14,10 @@ let stopping: Promise<void> = Promise.resolve();
 let lingerTimer: ReturnType<typeof setTimeout> | undefined;
 
 /** A page has come. Its feed keeps what it says until the host listens. */
-async function welcome({ settings, clientId, feed }: Open, answer: (opened: Opened) => void): Promise<void> {
+async function welcome(open: Open, answer: (opened: Opened) => void): Promise<void> {
   clearTimeout(lingerTimer);
-  host ??= startHost(settings);
-  host.attach(clientId, feed);
+  host ??= startHost(open.settings);
+  host.attach(open);
   answer({ aliveLock: await aliveLock });
 }
 

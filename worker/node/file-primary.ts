@@ -6,6 +6,7 @@ import type { SessionId } from "../../src/effects.ts";
 import { COMPACT_EVERY_MS } from "../../src/limits.ts";
 import type { PrimarySettings } from "../../src/primary.ts";
 import type { PrimaryStub } from "../app.ts";
+import type { Grant } from "../grant.ts";
 import { logFailure } from "../log.ts";
 import { PrimaryDriver } from "../primary-driver.ts";
 import { SocketSession } from "../sessions.ts";
@@ -15,6 +16,8 @@ import { FileDatabase } from "./file-database.ts";
 
 /** The close code of an endpoint that ends (RFC 6455, 7.4.1). */
 const GOING_AWAY = 1001;
+/** Longer than this no timer can wait. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** What a socket's owner tells its session. */
 export interface SocketEvents {
@@ -30,6 +33,8 @@ export class FilePrimary {
   readonly #driver: PrimaryDriver;
   readonly #ended: () => void;
   #compaction: ReturnType<typeof setTimeout> | undefined;
+  #expiry: ReturnType<typeof setTimeout> | undefined;
+  #expiresAt = Infinity;
 
   /** Opens the file, or creates it. `ended` is called when it has failed and must be opened anew, not by `close`. */
   constructor(path: string, settings: PrimarySettings, ended: () => void) {
@@ -41,6 +46,7 @@ export class FilePrimary {
       glance: () => setImmediate(),
       comeRound: () => setImmediate(),
       written: () => this.#scheduleCompaction(),
+      expiring: (at) => this.#expireAt(at),
       ended: () => {},
       failed: () => this.#fail(),
     });
@@ -48,9 +54,9 @@ export class FilePrimary {
     this.#driver.start();
     const driver = this.#driver;
     this.stub = {
-      operate: (update) => driver.operate(update),
+      operate: (update, grant) => driver.operate(update, grant),
       get: async (key) => driver.get(key),
-      list: async (range, limit, reverse) => driver.list(range, limit, reverse),
+      list: async (range, limit, reverse, grant) => driver.list(range, limit, reverse, grant),
       status: async () => driver.status(),
       metrics: async () => driver.metrics(),
       fetch: async (request) => driver.refuseIfFull() ?? driver.openStream(request),
@@ -63,10 +69,10 @@ export class FilePrimary {
   }
 
   /** Begins the session of an open socket. */
-  accept(socket: Socket): SocketEvents {
+  accept(socket: Socket, grant: Grant | undefined): SocketEvents {
     let session: SocketSession;
     const id: SessionId = this.#driver.open((id) => {
-      session = new SocketSession(socket, id);
+      session = new SocketSession(socket, id, grant);
       return session;
     });
     return {
@@ -91,12 +97,26 @@ export class FilePrimary {
 
   #stop(reason: string): void {
     clearTimeout(this.#compaction);
+    clearTimeout(this.#expiry);
     this.#driver.stop(GOING_AWAY, reason);
     try {
       this.#database.close();
     } catch (error) {
       logFailure("close-failed", error);
     }
+  }
+
+  /** Ends sessions whose time is over; that alone does not keep the process alive. */
+  #expireAt(at: number): void {
+    if (this.#expiresAt <= at) return;
+    this.#expiresAt = at;
+    clearTimeout(this.#expiry);
+    const delayMs = Math.min(TIMER_MS_MAX, Math.max(0, at - Date.now()));
+    this.#expiry = setTimeout(() => {
+      this.#expiresAt = Infinity;
+      const next = this.#driver.expire();
+      if (next !== undefined) this.#expireAt(next);
+    }, delayMs).unref();
   }
 
   /** Compacts now and then, for as long as there is something to drop; that alone does not keep the process alive. */

@@ -1,0 +1,139 @@
+// Who is let in: replicas with tokens that expire, tokens that allow little, and the page under a strict policy.
+
+import { expect, test as base } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { SignJWT } from "jose";
+import { BarePrimary } from "./bare-primary.ts";
+import { test as withServer } from "./fixtures.ts";
+import { POLLING, openTab, readAll, replicaOf, waitForInSync } from "./tab.ts";
+
+const SECRET = "a secret of at least thirty-two bytes";
+/** A token that holds so long has expired, and been replaced, before a test is patient no more. */
+const SHORT_S = 4;
+
+const test = base.extend<{ primary: BarePrimary }>({
+  primary: async ({}, use) => {
+    const primary = await BarePrimary.start({ JWT_SECRET: SECRET });
+    await use(primary);
+    await primary.stop();
+  },
+});
+
+function mint(claim: object, seconds = 3600): Promise<string> {
+  return new SignJWT({ headwater: claim })
+    .setProtectedHeader({ alg: "HS256" })
+    .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
+    .sign(new TextEncoder().encode(SECRET));
+}
+
+interface AuthWindow {
+  /** Offered by the test. */
+  mintToken(this: void): Promise<string>;
+  headwater: {
+    openReplica(this: void, options: object): Promise<Window["headwater"]["replica"]>;
+    replica: Window["headwater"]["replica"];
+  };
+}
+
+/** Opens a replica with tokens that the test mints, in place of the board's own, which has none. */
+async function openWithTokens(page: Page, primary: BarePrimary, options: object, claim: object, seconds?: number) {
+  const minted: number[] = [];
+  await page.exposeFunction("mintToken", () => {
+    minted.push(Date.now());
+    return mint(claim, seconds);
+  });
+  await page.goto(`http://localhost:${primary.port}/?store=closed`);
+  await replicaOf(page);
+  await page.evaluate(async (asked) => {
+    const { headwater, mintToken } = window as unknown as AuthWindow;
+    headwater.replica = await headwater.openReplica({ ...asked, token: mintToken });
+  }, options);
+  return minted;
+}
+
+/** How an insert ends: `acked`, or the code of its failure. */
+function tryInsert(page: Page, key: string): Promise<string> {
+  return page.evaluate(
+    (one) =>
+      window.headwater.replica.insert(one, 1).then(
+        () => "acked",
+        (error: unknown) => (error as { code?: string }).code ?? String(error),
+      ),
+    key,
+  );
+}
+
+test("S3 a token that expires is replaced by the next one, and the replica goes on", async ({ page, primary }) => {
+  const claim = { stores: ["notes"], write: true, sync: true };
+  const minted = await openWithTokens(page, primary, { url: "/v1/stores/notes" }, claim, SHORT_S);
+  await waitForInSync(page);
+  for (let round = 0; round < 2; round++) {
+    const count = minted.length;
+    expect(await tryInsert(page, `round ${round}`)).toBe("acked");
+    await expect.poll(() => minted.length, { timeout: SHORT_S * 3000 }).toBeGreaterThan(count);
+    await waitForInSync(page);
+  }
+  expect(await tryInsert(page, "last")).toBe("acked");
+  expect((await readAll(page)).size).toBe(3);
+  // It is asked for when one is needed, and not all the time.
+  expect(minted.length).toBeLessThan(8);
+});
+
+test("S1 S2 a token that allows little shows little and takes little", async ({ page, primary }) => {
+  const url = `http://localhost:${primary.port}/v1/stores/notes/entries`;
+  const owner = { Authorization: `Bearer ${await mint({ stores: ["notes"], write: true })}` };
+  for (const key of ["ann/a", "bob/a"]) {
+    await fetch(`${url}/${encodeURIComponent(key)}`, { method: "PUT", body: "1", headers: owner });
+  }
+  const claim = { stores: ["notes"], read: ["ann/"], write: ["ann/notes/"] };
+  await openWithTokens(page, primary, { url: "/v1/stores/notes", prefixes: ["ann/"], identity: "ann" }, claim);
+  await page.waitForFunction(() => window.headwater.replica.status.state === "following", null, POLLING);
+  expect(await readAll(page)).toEqual(new Map([["ann/a", 1]]));
+  expect(await tryInsert(page, "ann/notes/1")).toBe("acked");
+  expect(await tryInsert(page, "ann/a")).toBe("forbidden");
+  expect(await tryInsert(page, "bob/a")).toBe("forbidden");
+  expect(await page.evaluate(() => window.headwater.replica.status.inSync)).toBe(false);
+
+  // One that asks for more is told what it may ask for.
+  await page.evaluate(
+    async (asked) => {
+      const { headwater, mintToken } = window as unknown as AuthWindow;
+      headwater.replica = await headwater.openReplica({ ...asked, token: mintToken });
+    },
+    { url: "/v1/stores/notes", identity: "ann" },
+  );
+  await page.waitForFunction(() => window.headwater.replica.status.lastError?.includes('"ann/"'), null, POLLING);
+  expect(await page.evaluate(() => window.headwater.replica.list().length)).toBe(0);
+});
+
+test("without a token nothing is shown, and writes fail as offline", async ({ page, primary }) => {
+  await page.goto(`http://localhost:${primary.port}/?store=closed`);
+  await replicaOf(page);
+  expect(await tryInsert(page, "a")).toBe("offline");
+  expect(await readAll(page)).toEqual(new Map());
+});
+
+withServer(
+  "the page and its workers live under a strict policy, and nothing of theirs offends it",
+  async ({ context, server }) => {
+    const response = await fetch(`${server.origin}/`);
+    const policy = response.headers.get("Content-Security-Policy") ?? "";
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toMatch(/unsafe|data:|blob:|\*/);
+    const offences: string[] = [];
+    context.on("console", (message) => {
+      if (message.text().includes("Content Security Policy")) offences.push(message.text());
+    });
+    const page = await openTab(context, server.origin, "policy");
+    await waitForInSync(page);
+    await page.getByTestId("insert-key").fill("a");
+    await page.getByTestId("insert-value").fill("1");
+    await page.keyboard.press("Enter");
+    await expect(page.locator('[data-testid="entry"][data-key="a"]')).toBeVisible();
+    await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
+    expect(offences).toEqual([]);
+    const api = await fetch(server.url("/healthz"));
+    expect(api.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(api.headers.get("Content-Security-Policy")).toContain("default-src 'none'");
+  },
+);

@@ -1,0 +1,53 @@
+// What a session may do. Who someone is, is found out at the door; what that allows is held to here, operation by operation.
+
+import { compareKeys, isCovered } from "./kv.ts";
+import type { Range } from "./kv.ts";
+import { writesOf } from "./protocol.ts";
+import type { Join, Operation } from "./protocol.ts";
+
+/** What a session may do with one store. */
+export interface Rights {
+  /** It may read keys that begin with one of these; null: all keys. */
+  read: readonly string[] | null;
+  /** The same for writing. */
+  write: readonly string[] | null;
+  /** It may be in the in-sync set, so that writers wait for it. */
+  sync: boolean;
+}
+
+/** Why an operation may not be done; undefined if it may. */
+export function refusalOf(operation: Operation, rights: Rights): string | undefined {
+  if (operation.type === "get") return mayTouch(operation.key, rights.read) ? undefined : sentence("read", rights.read);
+  const isWritable = writesOf(operation).every(({ key }) => mayTouch(key, rights.write));
+  if (!isWritable) return sentence("write", rights.write);
+  // A check that fails tells the key's seq.
+  const checks = operation.type === "batch" ? operation.checks : [];
+  const isKnowable = checks.every(({ key }) => mayTouch(key, rights.read) || mayTouch(key, rights.write));
+  return isKnowable ? undefined : sentence("read", rights.read);
+}
+
+/** Why a Join cannot be granted; undefined if it can. */
+export function joinRefusalOf({ prefixes }: Pick<Join, "prefixes">, { read }: Rights): string | undefined {
+  if (read === null || prefixes?.every((prefix) => isCovered(prefix, read))) return undefined;
+  return sentence("read", read);
+}
+
+/** What may be read of a range, as ranges in their order. */
+export function partsOf(range: Range, read: readonly string[] | null, reverse: boolean): Range[] {
+  if (read === null) return [range];
+  const distinct = read.filter((one, index) =>
+    read.every((other, at) => !one.startsWith(other) || (one === other && index <= at)),
+  );
+  const parts = distinct.toSorted(compareKeys).flatMap((prefix): Range[] => {
+    if (range.prefix === undefined || prefix.startsWith(range.prefix)) return [{ ...range, prefix }];
+    return range.prefix.startsWith(prefix) ? [range] : [];
+  });
+  return reverse ? parts.toReversed() : parts;
+}
+
+const mayTouch = (key: string, prefixes: readonly string[] | null): boolean => isCovered(key, prefixes ?? undefined);
+
+function sentence(verb: "read" | "write", prefixes: readonly string[] | null): string {
+  if (!prefixes || prefixes.length === 0) return `this identity may ${verb} nothing here`;
+  return `this identity may ${verb} only keys that begin with ${prefixes.map((one) => JSON.stringify(one)).join(" or ")}`;
+}
