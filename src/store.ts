@@ -142,7 +142,7 @@ export class OrderedMap<Item> {
   }
 
   set(key: string, item: Item): void {
-    if (!this.#items.has(key) && !this.#stale.delete(key)) this.#fresh.add(key);
+    if (!this.#items.has(key) && !this.#stale.delete(key)) this.#place(key);
     this.#items.set(key, item);
   }
 
@@ -167,6 +167,13 @@ export class OrderedMap<Item> {
     }
     const end = lowerBound(keys, (key) => isBefore(key, range) || isInRange(key, range));
     for (let i = end - 1; i >= first; i--) yield this.#items.get(keys[i]!)!;
+  }
+
+  /** What comes in order, as a stored state does, need not be sorted. */
+  #place(key: string): void {
+    const last = this.#keys.at(-1);
+    if (last === undefined || compareKeys(last, key) < 0) this.#keys.push(key);
+    else this.#fresh.add(key);
   }
 
   #ordered(): string[] {
