@@ -71,11 +71,11 @@ export type FromPage =
   | { type: "ping" }
   | { type: "farewell" };
 
-/** The state as a whole, in pages as `packPages` makes them. */
+/** The state as a whole, in pages as `packPages` makes them; null if they were sent ahead. */
 export interface WholeState {
   epoch: string | null;
   seq: number;
-  pages: string[];
+  pages: string[] | null;
 }
 
 /** One step of the visible state: the lines of its snapshot, as they were received. */
@@ -90,6 +90,8 @@ export interface StepLines {
 
 /** One message to the page is a list of these. */
 export type ToPage =
+  /** Pages of a state that is not known to be whole yet: to be read now and, if `state` says so, shown then. */
+  | { type: "ahead"; pages: string[] }
   | { type: "state"; state: WholeState }
   | { type: "step"; step: StepLines }
   | { type: "settled"; settled: Settled }
@@ -156,6 +158,35 @@ export function unpackPage(text: string): Entry[] | undefined {
     entries.push({ key, value: items[i + 1] as JsonValue, seq });
   }
   return entries;
+}
+
+/** A thread that paints is not kept busy for longer. */
+const SLICE_MS = 10;
+
+/** Reads texts one after the other, and lets the thread do what else it has to do in between. */
+export async function readInSlices<Item>(texts: readonly string[], read: (text: string) => Item[]): Promise<Item[]> {
+  const items: Item[] = [];
+  let begunAt = performance.now();
+  for (const text of texts) {
+    if (performance.now() - begunAt > SLICE_MS) {
+      await nextTask();
+      begunAt = performance.now();
+    }
+    for (const item of read(text)) items.push(item);
+  }
+  return items;
+}
+
+/** Timers of a page that nobody sees are held back; messages are not. */
+function nextTask(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /**

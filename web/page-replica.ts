@@ -8,9 +8,9 @@ import { writesOf } from "../src/protocol.ts";
 import type { OperationAck } from "../src/protocol.ts";
 import { toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions, TokenSource } from "./door.ts";
-import { parseChanges, unpackPage } from "./feed.ts";
-import type { ReplicaSettings, StepLines, ToPage } from "./feed.ts";
 import { OperationFailedError } from "./errors.ts";
+import { parseChanges, readInSlices, unpackPage } from "./feed.ts";
+import type { ReplicaSettings, StepLines, ToPage, WholeState } from "./feed.ts";
 import { Link } from "./link.ts";
 import type { WorkerFactory } from "./link.ts";
 import { Mirror, callSafely } from "./mirror.ts";
@@ -115,6 +115,11 @@ export class PageReplica implements Replica {
   readonly #waiters = new Set<Waiter>();
   readonly #listening = new AbortController();
   #link: Link | undefined;
+  /** What has come over the link and is not taken yet. */
+  #inbox: ToPage[] = [];
+  #isReading = false;
+  /** The entries of a state that is to come. */
+  #ahead: Promise<Change[]> | undefined;
   #relinkTimer: ReturnType<typeof setTimeout> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #losses = 0;
@@ -337,6 +342,7 @@ export class PageReplica implements Replica {
 
   #lost(reason: Error, isHung: boolean): void {
     this.#link = undefined;
+    this.#inbox = [];
     if (isHung) this.#generation += 1;
     // The first one may have been hung before this page came; there is no third attempt.
     if (this.#opening && (!isHung || this.#losses > 0)) return this.#opening.reject(reason);
@@ -351,42 +357,68 @@ export class PageReplica implements Replica {
 
   #received(items: ToPage[]): void {
     this.#losses = 0;
-    for (const item of items) {
-      switch (item.type) {
-        case "state": {
-          const { epoch, seq, pages } = item.state;
-          // A worker that begins with what is on disk may be behind the one before it, which this page has seen.
-          if (!this.#mirror.hasSeen(epoch, seq)) {
-            this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes: entriesOf(pages) });
-          }
-          this.#opened();
-          break;
-        }
-        case "step":
-          this.#mirror.apply({ ...item.step, changes: changesOf(item.step) });
-          this.#opened();
-          break;
-        case "settled":
-          this.#operations.settle(item.settled);
-          break;
-        case "status":
-          this.#reported = item.status;
-          break;
-        case "ask-again":
-          this.#operations.askAgain();
-          break;
-        case "outbox":
-        case "queued":
-        case "unqueued":
-          this.#pending.received(item);
-          break;
-        case "token-wanted":
-          void this.#sendToken();
-          break;
-        case "pong":
-          break;
+    for (const item of items) this.#inbox.push(item);
+    if (!this.#isReading) void this.#readInbox();
+  }
+
+  /** Takes items in their order; one that takes long to read lets others wait, but not the rest of the page. */
+  async #readInbox(): Promise<void> {
+    this.#isReading = true;
+    try {
+      for (let item = this.#inbox.shift(); item; item = this.#inbox.shift()) {
+        if (item.type === "ahead") this.#ahead = readInSlices(item.pages, readPage);
+        else if (item.type === "state") this.#takeState(item.state, await this.#entriesOf(item.state));
+        else if (item.type === "step" && item.step.lines.length > 1)
+          this.#takeStep(item.step, await readInSlices(item.step.lines, parseChanges));
+        else this.#take(item);
       }
+    } finally {
+      this.#isReading = false;
     }
+    this.#hasTaken();
+  }
+
+  async #entriesOf({ epoch, seq, pages }: WholeState): Promise<Change[]> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    if (this.#mirror.hasSeen(epoch, seq)) return [];
+    return pages ? readInSlices(pages, readPage) : ((await ahead) ?? []);
+  }
+
+  #takeState({ epoch, seq }: WholeState, changes: Change[]): void {
+    // A worker that begins with what is on disk may be behind the one before it, which this page has seen.
+    if (!this.#mirror.hasSeen(epoch, seq)) this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes });
+    this.#opened();
+  }
+
+  #takeStep(step: StepLines, changes: Iterable<Change>): void {
+    this.#mirror.apply({ ...step, changes });
+    this.#opened();
+  }
+
+  #take(item: Exclude<ToPage, { type: "ahead" | "state" }>): void {
+    switch (item.type) {
+      case "step":
+        return this.#takeStep(item.step, item.step.lines.flatMap(parseChanges));
+      case "settled":
+        return this.#operations.settle(item.settled);
+      case "status":
+        this.#reported = item.status;
+        return;
+      case "ask-again":
+        return this.#operations.askAgain();
+      case "outbox":
+      case "queued":
+      case "unqueued":
+        return this.#pending.received(item);
+      case "token-wanted":
+        return void this.#sendToken();
+      case "pong":
+        return;
+    }
+  }
+
+  #hasTaken(): void {
     this.#updateStatus();
     for (const waiter of this.#waiters) {
       if (!waiter.isDue()) continue;
@@ -460,6 +492,7 @@ export class PageReplica implements Replica {
   #letGo(state: "paused" | "offline"): void {
     this.#link?.close();
     this.#link = undefined;
+    this.#inbox = [];
     this.#reported = { ...this.#reported, state, inSync: false };
     this.#updateStatus();
   }
@@ -496,10 +529,4 @@ const NOTHING_KEPT = {
 
 const closedError = (): Error => new Error("the replica is closed");
 
-function* entriesOf(pages: readonly string[]): Generator<Change> {
-  for (const page of pages) yield* unpackPage(page) ?? [];
-}
-
-function* changesOf({ lines }: StepLines): Generator<Change> {
-  for (const line of lines) yield* parseChanges(line);
-}
+const readPage = (page: string): Change[] => unpackPage(page) ?? [];

@@ -117,8 +117,8 @@ export class IdbStore implements ReplicaPersistence {
     this.#hasClaimed = false;
     const stored = await this.#db.queue(() =>
       this.#db.write(STORES, async (tx) => {
-        await this.#beginTerm(tx);
-        return readAll(tx);
+        const [stored] = await Promise.all([readAll(tx), this.#beginTerm(tx)]);
+        return stored;
       }),
     );
     this.#hasClaimed = true;

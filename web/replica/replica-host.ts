@@ -46,6 +46,8 @@ interface Feed {
   isListening: boolean;
   /** It has been given the state, and gets every step from there on. */
   isFed: boolean;
+  /** The pages of the state that is being read were sent ahead. */
+  hasPages: boolean;
   items: ToPage[];
 }
 
@@ -129,7 +131,7 @@ export class ReplicaHost {
     this.#feeds.get(clientId)?.port.close();
     const wasAlone = this.#feeds.size === 0;
     if (token !== undefined) this.#tokens.take(token);
-    const feed: Feed = { port, hasTokens, isListening: false, isFed: false, items: [] };
+    const feed: Feed = { port, hasTokens, isListening: false, isFed: false, hasPages: false, items: [] };
     this.#feeds.set(clientId, feed);
     if (!this.#machine) return; // The port keeps what comes until `#begin` listens to it.
     if (wasAlone) this.#turn({ type: "resume" });
@@ -157,8 +159,9 @@ export class ReplicaHost {
 
   /** Another replica keeps the database: what it has stored is shown until the primary sends something newer. */
   #peeked(stored: Stored): void {
-    const state = VisibleState.fromStored(stored);
-    if (state && !this.#machine) this.#show(state, stored);
+    if (this.#machine) return;
+    const state = this.#read(stored);
+    if (state) this.#show(state, stored);
   }
 
   /** The database is this replica's: the machine begins anew, as the durable one. */
@@ -182,7 +185,7 @@ export class ReplicaHost {
 
   /** Makes what is stored and what is shown one state: the younger one. */
   async #unite(store: ReplicaPersistence, stored: Stored): Promise<void> {
-    const state = VisibleState.fromStored(stored);
+    const state = this.#read(stored);
     if (!state) await store.clear();
     this.#storageError = state ? null : "the local copy could not be read and was discarded";
     // What does not stand on the disk any more was acked under an id that must not count for it.
@@ -422,19 +425,25 @@ export class ReplicaHost {
     this.#deserted();
   }
 
+  /** Reads what was stored; undefined if it is of no use. Pages that have nothing yet read it at the same time. */
+  #read(stored: Stored): VisibleState | undefined {
+    for (const feed of this.#feeds.values()) {
+      feed.hasPages = !feed.isFed && this.#state.epoch === null && stored.pages.length > 0;
+      if (feed.hasPages) feed.port.postMessage([{ type: "ahead", pages: stored.pages }] satisfies ToPage[]);
+    }
+    return VisibleState.fromStored(stored);
+  }
+
   /** Shows a state that was read. Pages get the stored text itself, which spares writing all of it out again. */
   #show(state: VisibleState, { checkpoint, pages, steps }: Stored): void {
     this.#state = state;
     if (!checkpoint) return;
     this.#isReadable = true;
     const { epoch, seq } = checkpoint;
-    const items: ToPage[] = [
-      { type: "state", state: { epoch, seq, pages } },
-      ...steps.map((step): ToPage => ({ type: "step", step })),
-    ];
     for (const feed of this.#feeds.values()) {
       feed.isFed = true;
-      feed.items.push(...items);
+      feed.items.push({ type: "state", state: { epoch, seq, pages: feed.hasPages ? null : pages } });
+      for (const step of steps) feed.items.push({ type: "step", step });
     }
   }
 

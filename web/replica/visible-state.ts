@@ -8,18 +8,29 @@ import type { StepLines, WholeState } from "../feed.ts";
 import type { Image, Stored } from "./replica-persistence.ts";
 
 export class VisibleState {
-  readonly #entries = new OrderedMap<Entry>();
+  readonly #sorted = new OrderedMap<Entry>();
+  /** Read and found right, in its order; put in its place when someone asks for it, which is not before pages show it. */
+  #unsorted: Change[][] = [];
   epoch: string | null = null;
   seq = 0;
 
   apply(step: { epoch: string; seq: number; reset: boolean }, changes: Iterable<Change>): void {
     if (step.reset) this.#entries.clear();
-    for (const change of changes) {
-      if ("value" in change) this.#entries.set(change.key, change);
-      else this.#entries.delete(change.key);
-    }
+    this.#put(changes, this.#entries);
     this.epoch = step.epoch;
     this.seq = step.seq;
+  }
+
+  get #entries(): OrderedMap<Entry> {
+    for (const changes of this.#unsorted.splice(0)) this.#put(changes, this.#sorted);
+    return this.#sorted;
+  }
+
+  #put(changes: Iterable<Change>, entries: OrderedMap<Entry>): void {
+    for (const change of changes) {
+      if ("value" in change) entries.set(change.key, change);
+      else entries.delete(change.key);
+    }
   }
 
   /** For persistence; undefined while there is nothing to keep. */
@@ -42,7 +53,7 @@ export class VisibleState {
     for (const page of pages) {
       const entries = unpackPage(page);
       if (!entries) return undefined;
-      for (const entry of entries) state.#entries.set(entry.key, entry);
+      state.#unsorted.push(entries);
     }
     state.epoch = checkpoint.epoch;
     state.seq = checkpoint.seq;
@@ -51,7 +62,8 @@ export class VisibleState {
       if (step.seq <= state.seq) continue;
       const changes = readLines(step);
       if (!changes) return undefined;
-      state.apply(step, changes);
+      state.#unsorted.push(changes);
+      state.seq = step.seq;
     }
     return state;
   }
