@@ -183,6 +183,8 @@ test("an optimistic update is seen at once, and taken back when it fails", async
   });
   expect(seen).toEqual({ value: 1, pending: true, isSettled: true });
   await server.kill();
+  // What is sent before the loss is noticed has an unknown outcome.
+  await page.waitForFunction(() => window.headwater.replica.status.state === "offline");
   const failed = await page.evaluate(async () => {
     const { replica } = (window as unknown as OutboxWindow).headwater;
     const refused = replica.insert("a", 2, { optimistic: true });
