@@ -163,18 +163,16 @@ export function unpackPage(text: string): Entry[] | undefined {
 /** A thread that paints is not kept busy for longer. */
 const SLICE_MS = 10;
 
-/** Reads texts one after the other, and lets the thread do what else it has to do in between. */
-export async function readInSlices<Item>(texts: readonly string[], read: (text: string) => Item[]): Promise<Item[]> {
-  const items: Item[] = [];
+/** Takes texts one after the other, and lets the thread do what else it has to do in between. */
+export async function takeInSlices(texts: readonly string[], take: (text: string) => void): Promise<void> {
   let begunAt = performance.now();
   for (const text of texts) {
     if (performance.now() - begunAt > SLICE_MS) {
       await nextTask();
       begunAt = performance.now();
     }
-    for (const item of read(text)) items.push(item);
+    take(text);
   }
-  return items;
 }
 
 /** Timers of a page that nobody sees are held back; messages are not. */

@@ -49,7 +49,21 @@ export interface MirrorStep {
   prev: number;
   seq: number;
   reset: boolean;
-  changes: Iterable<Change>;
+  /** Of a reset also, gathered by the caller, what they lead to; the mirror then keeps it. */
+  changes: Iterable<Change> | OrderedMap<ReadonlyEntry>;
+}
+
+/** What changes lead to, from nothing or from where others have led. */
+export function gather(
+  changes: Iterable<Change>,
+  entries = new OrderedMap<ReadonlyEntry>(),
+): OrderedMap<ReadonlyEntry> {
+  for (const change of changes) {
+    if ("value" in change) entries.set(change.key, change);
+    // A key that was written while the state was on its way comes again, later.
+    else entries.delete(change.key);
+  }
+  return entries;
 }
 
 interface Subscription {
@@ -124,7 +138,7 @@ export class Mirror {
     if (!isContinued && !step.reset) return;
     const before: Before = new Map();
     if (step.reset) this.#replace(step, isSameHistory, before);
-    else this.#change(step.changes, before);
+    else this.#change(step.changes as Iterable<Change>, before);
     this.#epoch = step.epoch;
     this.#seq = step.seq;
     this.#publish(before);
@@ -182,14 +196,12 @@ export class Mirror {
     const isWatched = this.#isWatched;
     if (isWatched) for (const entry of this.#walk()) before.set(entry.key, { entry, removedAt });
     const old = this.#base;
-    this.#base = new OrderedMap();
-    for (const change of step.changes) {
-      const { key, seq } = change;
-      const known = isSameHistory ? old.get(key) : undefined;
+    this.#base = step.changes instanceof OrderedMap ? step.changes : gather(step.changes);
+    const isCompared = isSameHistory && old.size > 0;
+    for (const { key, seq } of isCompared || isWatched ? this.#base.walk() : []) {
+      const known = isCompared ? old.get(key) : undefined;
       // What has not changed stays the same object: that is how a change is told. Elsewhere equal seqs mean nothing.
-      if ("value" in change) this.#base.set(key, known?.seq === seq ? known : change);
-      // A key that was written while the state was on its way comes again, later.
-      else this.#base.delete(key);
+      if (known?.seq === seq) this.#base.set(key, known);
       if (isWatched && !before.has(key)) before.set(key, { entry: undefined, removedAt });
     }
     this.#overlay.rebase((key) => this.#note(before, key));

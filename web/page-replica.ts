@@ -6,14 +6,15 @@ import { isCovered } from "../src/kv.ts";
 import type { Change, Write } from "../src/kv.ts";
 import { writesOf } from "../src/protocol.ts";
 import type { OperationAck } from "../src/protocol.ts";
+import { OrderedMap } from "../src/store.ts";
 import { toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions, TokenSource } from "./door.ts";
 import { OperationFailedError } from "./errors.ts";
-import { parseChanges, readInSlices, unpackPage } from "./feed.ts";
+import { parseChanges, takeInSlices, unpackPage } from "./feed.ts";
 import type { ReplicaSettings, StepLines, ToPage, WholeState } from "./feed.ts";
 import { Link } from "./link.ts";
 import type { WorkerFactory } from "./link.ts";
-import { Mirror, callSafely } from "./mirror.ts";
+import { Mirror, callSafely, gather } from "./mirror.ts";
 import type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber } from "./mirror.ts";
 import { Operations } from "./operations.ts";
 import type { Request } from "./operations.ts";
@@ -119,7 +120,7 @@ export class PageReplica implements Replica {
   #inbox: ToPage[] = [];
   #isReading = false;
   /** The entries of a state that is to come. */
-  #ahead: Promise<Change[]> | undefined;
+  #ahead: Promise<Entries> | undefined;
   #relinkTimer: ReturnType<typeof setTimeout> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #losses = 0;
@@ -366,10 +367,10 @@ export class PageReplica implements Replica {
     this.#isReading = true;
     try {
       for (let item = this.#inbox.shift(); item; item = this.#inbox.shift()) {
-        if (item.type === "ahead") this.#ahead = readInSlices(item.pages, readPage);
+        if (item.type === "ahead") this.#ahead = gatherPages(item.pages);
         else if (item.type === "state") this.#takeState(item.state, await this.#entriesOf(item.state));
         else if (item.type === "step" && item.step.lines.length > 1)
-          this.#takeStep(item.step, await readInSlices(item.step.lines, parseChanges));
+          this.#takeStep(item.step, await readStep(item.step));
         else this.#take(item);
       }
     } finally {
@@ -378,20 +379,20 @@ export class PageReplica implements Replica {
     this.#hasTaken();
   }
 
-  async #entriesOf({ epoch, seq, pages }: WholeState): Promise<Change[]> {
+  async #entriesOf({ epoch, seq, pages }: WholeState): Promise<Entries> {
     const ahead = this.#ahead;
     this.#ahead = undefined;
-    if (this.#mirror.hasSeen(epoch, seq)) return [];
-    return pages ? readInSlices(pages, readPage) : ((await ahead) ?? []);
+    if (this.#mirror.hasSeen(epoch, seq)) return new OrderedMap();
+    return pages ? gatherPages(pages) : ((await ahead) ?? new OrderedMap());
   }
 
-  #takeState({ epoch, seq }: WholeState, changes: Change[]): void {
+  #takeState({ epoch, seq }: WholeState, changes: Entries): void {
     // A worker that begins with what is on disk may be behind the one before it, which this page has seen.
     if (!this.#mirror.hasSeen(epoch, seq)) this.#mirror.apply({ epoch, prev: 0, seq, reset: true, changes });
     this.#opened();
   }
 
-  #takeStep(step: StepLines, changes: Iterable<Change>): void {
+  #takeStep(step: StepLines, changes: Change[] | Entries): void {
     this.#mirror.apply({ ...step, changes });
     this.#opened();
   }
@@ -529,4 +530,21 @@ const NOTHING_KEPT = {
 
 const closedError = (): Error => new Error("the replica is closed");
 
-const readPage = (page: string): Change[] => unpackPage(page) ?? [];
+type Entries = OrderedMap<ReadonlyEntry>;
+
+async function gatherPages(pages: readonly string[]): Promise<Entries> {
+  const entries: Entries = new OrderedMap();
+  await takeInSlices(pages, (page) => gather(unpackPage(page) ?? [], entries));
+  return entries;
+}
+
+/** What a step changes; of a reset, what it leads to. */
+async function readStep({ reset, lines }: StepLines): Promise<Change[] | Entries> {
+  const entries: Entries = new OrderedMap();
+  const changes: Change[] = [];
+  await takeInSlices(lines, (line) => {
+    if (reset) gather(parseChanges(line), entries);
+    else for (const change of parseChanges(line)) changes.push(change);
+  });
+  return reset ? entries : changes;
+}
