@@ -8,7 +8,7 @@ import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
 import type { Proxy } from "./proxy.ts";
-import { POLLING, waitForInSync } from "./tab.ts";
+import { POLLING, openTab, waitForInSync } from "./tab.ts";
 
 /** A connection that ends is noticed at once and made anew, after some failures with a wait of up to 10 s. */
 const RECONNECT_MS = 10_000;
@@ -18,6 +18,10 @@ const WATCHDOG_MS = 20_000;
 const UPWARD_MS = 30_000;
 /** And then one that does not open is given up after 10 s more. */
 const BLACK_HOLE_MS = 20_000;
+/** What takes longer to pass than a connection may be silent at first; the next one may be for twice as long. */
+const LARGE = 1_000_000;
+const SLOW_BYTES_PER_S = 90_000;
+const SLOW_MS = 50_000;
 /** The primary waits for nobody longer than `lagLimitMs`, and answers within its deadline; the rest is this machine. */
 const ANSWER_MS = 2500;
 /** An answer for which nobody had to be waited for in vain. */
@@ -198,4 +202,35 @@ test("kill -9 of the primary: writes fail or wait truthfully, and all come back 
     await Promise.all(pages.map((page) => witness.progress(page, 20, RECONNECT_MS)));
   }
   await end(witness, pages, RECONNECT_MS);
+});
+
+test("a frame that takes longer than the watchdog waits comes through in the end, down and up", async ({
+  browser,
+  context,
+  primary,
+  network,
+}) => {
+  const near = await openTab(context, `http://localhost:${primary.port}`, "slow");
+  const far = await openTab(await browser.newContext(), `http://localhost:${network.port}`, "slow");
+  await Promise.all([near, far].map(waitForInSync));
+  for (const flow of [network.down, network.up]) flow.bytesPerSecond = SLOW_BYTES_PER_S;
+  await near.evaluate((length) => {
+    void window.headwater.replica.insert("down", "x".repeat(length), { ack: "primary" });
+  }, LARGE);
+  await far.waitForFunction((length) => window.headwater.replica.get("down")?.toString().length === length, LARGE, {
+    ...POLLING,
+    timeout: SLOW_MS,
+  });
+  await far.evaluate((length) => {
+    void window.headwater.replica.insert("up", "x".repeat(length), { queue: true } as object);
+  }, LARGE);
+  await near.waitForFunction((length) => window.headwater.replica.get("up")?.toString().length === length, LARGE, {
+    ...POLLING,
+    timeout: SLOW_MS,
+  });
+  network.heal();
+  await far.waitForFunction(() => window.headwater.replica.status.pending === 0, null, {
+    ...POLLING,
+    timeout: SLOW_MS,
+  });
 });

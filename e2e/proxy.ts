@@ -9,14 +9,21 @@ import type { AddressInfo, Server, Socket } from "node:net";
 interface Flow {
   delayMs: number;
   isHeld: boolean;
+  /** Of each connection. */
+  bytesPerSecond: number;
 }
+
+const FREE: Readonly<Flow> = { delayMs: 0, isHeld: false, bytesPerSecond: Infinity };
+/** What a slow connection takes in ahead of what it has passed on: the rest is kept waiting where it comes from. */
+const AHEAD_BYTES = 32 * 1024;
+const PIECE_BYTES = 4096;
 
 type Side = "browser" | "primary";
 
 export class Proxy {
   /** What goes to the primary, and what comes from it. */
-  readonly up: Flow = { delayMs: 0, isHeld: false };
-  readonly down: Flow = { delayMs: 0, isHeld: false };
+  readonly up: Flow = { ...FREE };
+  readonly down: Flow = { ...FREE };
   /** New connections are ended at once. */
   isRefusing = false;
   readonly #server: Server;
@@ -53,7 +60,7 @@ export class Proxy {
   /** Lets everything through again; what was held back comes now. Connections that only one side has are ended. */
   heal(): void {
     this.isRefusing = false;
-    for (const flow of [this.up, this.down]) Object.assign(flow, { delayMs: 0, isHeld: false });
+    for (const flow of [this.up, this.down]) Object.assign(flow, FREE);
     for (const connection of this.#connections) connection.heal();
   }
 
@@ -111,13 +118,16 @@ class Connection {
 
 /** One direction of one connection: what has come leaves in its order, when it is due. */
 class Stream {
+  readonly #from: Socket;
   readonly #to: Socket;
   readonly #flow: Flow;
+  #waitingBytes = 0;
   /** `undefined` is the end. */
   readonly #waiting: { at: number; chunk: Buffer | undefined }[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(from: Socket, to: Socket, flow: Flow) {
+    this.#from = from;
     this.#to = to;
     this.#flow = flow;
     from.on("data", (chunk: Buffer) => this.#take(chunk));
@@ -125,8 +135,17 @@ class Stream {
   }
 
   #take(chunk: Buffer | undefined): void {
-    const at = Math.max(performance.now() + this.#flow.delayMs, this.#waiting.at(-1)?.at ?? 0);
-    this.#waiting.push({ at, chunk });
+    const { delayMs, bytesPerSecond } = this.#flow;
+    const size = bytesPerSecond === Infinity ? Infinity : PIECE_BYTES;
+    let at = Math.max(performance.now() + delayMs, this.#waiting.at(-1)?.at ?? 0);
+    for (let start = 0; start < (chunk?.length ?? 0); start += size) {
+      const piece = chunk!.subarray(start, start + size);
+      at += (piece.length / bytesPerSecond) * 1000;
+      this.#waiting.push({ at, chunk: piece });
+      this.#waitingBytes += piece.length;
+    }
+    if (!chunk) this.#waiting.push({ at, chunk });
+    if (bytesPerSecond !== Infinity && this.#waitingBytes > AHEAD_BYTES) this.#from.pause();
     this.move();
   }
 
@@ -141,6 +160,8 @@ class Stream {
         return;
       }
       this.#waiting.shift();
+      this.#waitingBytes -= chunk?.length ?? 0;
+      if (this.#waitingBytes < AHEAD_BYTES) this.#from.resume();
       if (this.#to.destroyed) continue;
       if (chunk) this.#to.write(chunk);
       else this.#to.end();

@@ -92,6 +92,8 @@ export type SecondaryEffect =
   /** Write these steps in one transaction with their cursor, then answer `persisted` or `refused`. One at a time. */
   | { type: "persist"; steps: Step[] }
   | { type: "settle"; settled: Settled }
+  /** An answer to what was settled before, as unknown perhaps: for whoever keeps what he has asked (U1). */
+  | { type: "late"; reply: Reply }
   /** The primary broke the protocol: drop the connection and make a new one. */
   | { type: "reconnect"; reason: string }
   | { type: "wake"; at: number | undefined };

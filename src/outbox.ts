@@ -4,7 +4,8 @@
 //                  ^                     |               yet is held until it has: whoever was acked reads the write)
 //                  +------- close -------+
 //
-// Nothing waits for ever: what was never sent fails as `offline`, what was sent and not answered is unknown.
+// Nothing waits for ever: what was never sent fails as `offline`, what was sent and not answered is unknown. An answer that comes
+// later settles nothing, but is told.
 
 import type { SecondaryEffect, Settled } from "./effects.ts";
 import { OPERATIONS_PENDING_MAX, OPERATIONS_SENT_MAX, OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "./limits.ts";
@@ -54,13 +55,16 @@ export class Outbox {
     return next;
   }
 
+  /** What is a repeat was sent before, by another machine: whatever keeps it from being sent now, it may have happened. */
   operate(operation: Operation, now: number): void {
+    const { clientId, id } = operation;
+    const isRepeat = operation.type !== "get" && operation.repeat;
     if (this.size >= OPERATIONS_PENDING_MAX) {
       const detail = `${OPERATIONS_PENDING_MAX} operations are waiting (OPERATIONS_PENDING_MAX)`;
-      const { clientId, id } = operation;
+      if (isRepeat) return this.#settle({ type: "outcome-unknown", clientId, id });
       return this.#settle({ type: "operation-failed", clientId, id, code: "overloaded", applied: false, detail });
     }
-    this.#waiting.set(nameOf(operation), { operation, since: now });
+    this.#waiting.set(nameOf(operation), { operation, since: now, ...(isRepeat && { firstSentAt: now }) });
     this.#flush(now);
   }
 
@@ -82,7 +86,7 @@ export class Outbox {
   answer(reply: Reply, mustSee: (operation: Operation, seq: number) => boolean, now: number): void {
     const name = nameOf(reply);
     const pending = this.#sent.get(name);
-    if (!pending) return; // Given up before, or answered twice.
+    if (!pending) return this.#emit({ type: "late", reply }); // Given up before, or answered twice.
     this.#sent.delete(name);
     if (reply.type === "operation-ack" && mustSee(pending.operation, reply.seq)) {
       this.#held.push({ ack: reply, until: now + OUTCOME_PATIENCE_MS });

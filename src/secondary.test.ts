@@ -10,7 +10,7 @@ import {
   STALL_PATIENCE_MS,
   UNSENT_LIMIT_MS,
 } from "./limits.ts";
-import type { Get, Insert, Snapshot, Upstream } from "./protocol.ts";
+import type { Get, Operation, Insert, Snapshot, Upstream } from "./protocol.ts";
 import { Secondary } from "./secondary.ts";
 
 type EffectOf<Type extends SecondaryEffect["type"]> = Extract<SecondaryEffect, { type: Type }>;
@@ -407,6 +407,25 @@ describe("B, U, O. operations", () => {
     ]);
     rig.feed({ type: "connect" }).receive(joined(5));
     expect(rig.sent()).toMatchObject([{ type: "join" }]);
+  });
+
+  test("U1 a repeat that cannot be sent is unknown: another machine has sent it before", () => {
+    const repeat: Operation = { ...insert(1), repeat: true };
+    const rig = following().feed({ type: "disconnect" }, { type: "operate", operation: repeat }).pass(UNSENT_LIMIT_MS);
+    expect(rig.take("settle")).toEqual([]);
+    rig.pass(OUTCOME_PATIENCE_MS);
+    expect(rig.take("settle")).toMatchObject([{ settled: { type: "outcome-unknown", id: 1 } }]);
+  });
+
+  test("U1 a repeat for which there is no room is unknown, and an answer that comes late is told", () => {
+    const rig = following();
+    for (let id = 1; id <= OPERATIONS_PENDING_MAX; id++) rig.feed({ type: "operate", operation: insert(id) });
+    const repeat: Operation = { ...insert(200_000), repeat: true };
+    rig.feed({ type: "operate", operation: repeat });
+    expect(rig.take("settle")).toMatchObject([{ settled: { type: "outcome-unknown", id: 200_000 } }]);
+    rig.receive(ack(200_000, 5));
+    expect(rig.take("settle")).toEqual([]);
+    expect(rig.take("late")).toMatchObject([{ reply: { type: "operation-ack", id: 200_000 } }]);
   });
 
   test("a read that is not answered fails and changes nothing", () => {

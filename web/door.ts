@@ -61,10 +61,11 @@ export type TokenSource = string | (() => string | undefined | Promise<string | 
 
 /** Any text that is neither empty nor longer than a name may be. */
 export function toIdentity(identity: string): string {
-  if (identity.length > NAME_LENGTH_MAX) {
+  const isText = typeof (identity as unknown) === "string";
+  if (isText && identity.length > NAME_LENGTH_MAX) {
     tooLarge(`the identity has more than ${NAME_LENGTH_MAX} letters (NAME_LENGTH_MAX)`);
   }
-  if (identity !== "" && !/\p{Surrogate}/u.test(identity)) return identity;
+  if (isText && identity !== "" && !/\p{Surrogate}/u.test(identity)) return identity;
   throw new OperationFailedError({
     code: "bad-request",
     applied: false,

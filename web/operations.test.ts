@@ -160,16 +160,29 @@ describe("Operations", () => {
     expect(second.status === "rejected" && (second.reason as unknown)).toBeInstanceOf(OutcomeUnknownError);
   });
 
-  test("a page that is put away gives nothing up before it is back", async () => {
+  test("a page that was put away for a moment asks again, one that was away for longer does not do what is past", async () => {
     const answer = operations.submit(insert("a"));
     await vi.advanceTimersByTimeAsync(100);
     operations.pause();
-    await vi.advanceTimersByTimeAsync(60_000);
+    await vi.advanceTimersByTimeAsync(2000);
     operations.suspend();
-    await vi.advanceTimersByTimeAsync(100);
     operations.begin();
     operations.settle(ack(1));
     expect((await answer).seq).toBe(1);
+
+    const given = operations.submit(insert("a"));
+    await Promise.resolve();
+    operations.suspend();
+    const ends = Promise.allSettled([given, operations.submit(insert("b"))]);
+    operations.pause();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(operations.size).toBe(2);
+    operations.suspend();
+    operations.begin();
+    const [first, second] = await ends;
+    expect(first.status === "rejected" && (first.reason as unknown)).toBeInstanceOf(OutcomeUnknownError);
+    expect(second).toMatchObject({ status: "rejected", reason: { code: "offline", applied: false } });
+    expect(sent.flat().map(({ id }) => id)).toEqual([1, 1, 2]);
   });
 
   test("a page that was asleep reads what has come before it gives up", async () => {

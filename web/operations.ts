@@ -5,7 +5,7 @@
 // may have sent is unknown, each after a while.
 
 import type { Settled } from "../src/effects.ts";
-import { OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "../src/limits.ts";
+import { CLIENT_LEASE_MS, OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "../src/limits.ts";
 import type { GetResult, Operation, OperationAck } from "../src/protocol.ts";
 import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 
@@ -29,6 +29,7 @@ interface Pending {
   operation: Operation;
   /** It was given to a worker, which may have sent it. */
   isGiven: boolean;
+  submittedAt: number;
   /** Since when it could not be given, or waits for another worker. */
   since: number;
   resolve(answer: Answer): void;
@@ -42,8 +43,8 @@ export class Operations {
   /** By id; ids rise, so the first is the oldest. */
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
-  /** The primary keeps a record of this client: it has answered one of its updates. */
-  #isKnown = false;
+  /** When the primary answered one of its updates last: it keeps a record of this client for a while. */
+  #knownAt = -Infinity;
   /** Whether there is a worker to give them to; a page that is put away has none, and waits for none. */
   #worker: "there" | "away" | "put away" = "away";
   #fresh: Pending[] = [];
@@ -72,7 +73,8 @@ export class Operations {
       request.type === "get" ? { ...request, ...name } : { ...request, ...name, settled: 0, repeat: false };
     return new Promise((resolve, reject) => {
       if (this.#pending.size === 0) this.#heard();
-      const pending: Pending = { operation, isGiven: false, since: performance.now(), resolve, reject };
+      const now = performance.now();
+      const pending: Pending = { operation, isGiven: false, submittedAt: now, since: now, resolve, reject };
       this.#pending.set(id, pending);
       if (this.#fresh.push(pending) === 1) queueMicrotask(() => this.#flush());
       if (this.#timer === undefined) this.#setTimer();
@@ -90,7 +92,7 @@ export class Operations {
     if (!pending) return; // Asked twice, through two workers, and answered twice.
     this.#pending.delete(settled.id);
     this.#heard();
-    this.#isKnown ||= isFromRecord(settled);
+    if (isFromRecord(settled)) this.#knownAt = Date.now();
     if (this.#pending.size === 0) this.#endIdle();
     switch (settled.type) {
       case "operation-ack":
@@ -111,8 +113,10 @@ export class Operations {
 
   /** The worker has gone, and another one is to come. */
   suspend(): void {
-    this.#worker = "away";
     const now = performance.now();
+    // What was meant for a moment that is long past must not be done now.
+    if (this.#worker === "put away") this.#giveUpBefore(now - OUTCOME_PATIENCE_MS);
+    this.#worker = "away";
     for (const pending of this.#pending.values()) pending.since = now;
     this.#setTimer();
   }
@@ -151,7 +155,7 @@ export class Operations {
     if (all.length === 0) return;
     const [oldest = this.#nextId] = this.#pending.keys();
     // I4: to have settled something is to say that there is a record.
-    const settled = this.#isKnown ? oldest - 1 : 0;
+    const settled = Date.now() - this.#knownAt < CLIENT_LEASE_MS / 2 ? oldest - 1 : 0;
     for (const pending of all) {
       if (pending.operation.type !== "get") Object.assign(pending.operation, { settled, repeat: pending.isGiven });
       pending.isGiven = true;
@@ -196,6 +200,10 @@ export class Operations {
     const now = performance.now();
     for (const [id, pending] of this.#pending) if (expiryOf(pending) <= now) this.#giveUp(id);
     this.#setTimer();
+  }
+
+  #giveUpBefore(time: number): void {
+    for (const [id, { submittedAt }] of this.#pending) if (submittedAt < time) this.#giveUp(id);
   }
 
   #giveUp(id: number): void {

@@ -285,6 +285,8 @@ export class SecondaryNode {
         return this.#persist(effect.steps);
       case "settle":
         return this.#settle(effect.settled);
+      case "late":
+        return; // Its users have stopped caring.
       case "reconnect":
         return this.#cut();
       case "wake":

@@ -63,8 +63,9 @@ async function main(): Promise<void> {
 /** Resolves when an update of this key has come into the outbox. */
 function untilKept(replica: Replica, key: string): Promise<Ending> {
   return new Promise((resolve) => {
-    const unsubscribe = replica.subscribePending(({ update: { operations } }) => {
-      if (!operations.some((one) => ("insert" in one ? one.insert.key : one.remove.key) === key)) return;
+    const unsubscribe = replica.subscribePending(({ type, update: { operations } }) => {
+      if (type !== "queued" || !operations.some((one) => ("insert" in one ? one.insert.key : one.remove.key) === key))
+        return;
       unsubscribe();
       resolve({ result: "kept", words: "kept in this browser" });
     });

@@ -221,7 +221,7 @@ describe("DurableOutbox", () => {
     const [first, second, third] = sent[1]!;
     expect([first, second]).toMatchObject([{ repeat: false }, { repeat: false }]);
     expect(first!.clientId).not.toBe("c");
-    expect(third).toMatchObject({ clientId: "c", id: 5, settled: 4 });
+    expect(third).toMatchObject({ clientId: "c", id: 5, settled: 1 });
     for (const { clientId, id } of sent[1]!) {
       outbox.settled({ type: "operation-ack", clientId, id, seq: 1 + id, replicas: 0 });
     }
@@ -230,6 +230,40 @@ describe("DurableOutbox", () => {
     const ends = told.flatMap((item) => (item.type === "unqueued" ? [item] : []));
     expect(ends.map(({ name }) => name)).toEqual([2, 3, 4, 5].map((id) => ({ clientId: "c", id })));
     expect(ends.every(({ name, settled }) => settled?.clientId === "c" && settled.id === name.id)).toBe(true);
+    await outbox.stop();
+  });
+
+  test("I3 the primary is told to keep the latest ends, for pages that were away and ask again", async () => {
+    const { outbox, sent, disk } = rig();
+    await outbox.start();
+    outbox.setOpen(true);
+    await outbox.take(updatesOf(1400));
+    while (disk.kept.size > 0) {
+      const wave = await vi.waitFor(() => {
+        const next = sent.shift();
+        expect(next).toBeDefined();
+        return next!;
+      });
+      const { id, settled } = wave[0] as { id: number; settled: number };
+      expect(settled).toBe(id === 2 ? 0 : Math.max(1, id - 1 - 1000));
+      const left = disk.kept.size - wave.length;
+      for (const { id } of wave) outbox.settled({ type: "operation-ack", clientId: "c", id, seq: id, replicas: 0 });
+      await vi.waitFor(() => expect(disk.kept.size).toBe(left));
+    }
+    await outbox.stop();
+  });
+
+  test("U1 an answer that comes when its wave was given up ends it all the same", async () => {
+    const { outbox, sent, told, disk } = rig();
+    await outbox.start();
+    outbox.setOpen(true);
+    await outbox.take(updatesOf(2));
+    await vi.waitFor(() => expect(sent).toHaveLength(1));
+    for (const id of [2, 3]) outbox.settled({ type: "outcome-unknown", clientId: "c", id });
+    outbox.settled({ type: "operation-ack", clientId: "c", id: 2, seq: 1, replicas: 0 });
+    await vi.waitFor(() => expect(disk.kept.size).toBe(1));
+    expect(told).toContainEqual(expect.objectContaining({ type: "unqueued", name: { clientId: "c", id: 2 } }));
+    await vi.waitFor(() => expect(sent[1]).toMatchObject([{ id: 3, repeat: true }]));
     await outbox.stop();
   });
 
@@ -308,7 +342,7 @@ describe("DurableOutbox", () => {
     const ack = { type: "operation-ack", clientId: "c", replicas: 0 } as const;
     outbox.settled({ ...ack, id: 2, seq: 1 });
     await vi.waitFor(() => expect(sent).toHaveLength(3));
-    expect(sent[2]).toMatchObject([{ id: 3, repeat: false, settled: 2 }]);
+    expect(sent[2]).toMatchObject([{ id: 3, repeat: false, settled: 1 }]);
     outbox.settled({ ...ack, id: 3, seq: 2 });
     await vi.waitFor(() => expect(disk.kept.size).toBe(0));
     await outbox.stop();

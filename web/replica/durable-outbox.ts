@@ -8,7 +8,7 @@
 // them send for a while, a name makes an update happen once (I1).
 
 import type { Settled } from "../../src/effects.ts";
-import { OUTCOME_PATIENCE_MS } from "../../src/limits.ts";
+import { OUTCOME_PATIENCE_MS, QUEUED_UPDATES_MAX } from "../../src/limits.ts";
 import { nameOf } from "../../src/protocol.ts";
 import type { FailureCode, OperationName, Update } from "../../src/protocol.ts";
 import type { QueuedUpdate, ToPage } from "../feed.ts";
@@ -24,7 +24,9 @@ const RETRY_BASE_MS = 250;
 const RETRY_CAP_MS = 30_000;
 
 /** So many ends are remembered, for pages that were away and ask again. */
-const ENDS_MAX = 1000;
+const ENDS_MAX = QUEUED_UPDATES_MAX;
+/** One who does not send waits so long for what the one who does puts back into a database that was emptied. */
+const PUT_BACK_MS = 2000;
 
 export interface OutboxEvents {
   /** Feeds updates to the machine, all in one turn. Their answers come back by `settled`. */
@@ -49,7 +51,7 @@ export class DurableOutbox {
   readonly #sender: OutboxSender;
   /** The latest ends, by name. */
   readonly #ends = new Map<string, Settled | null>();
-  /** What another worker was acked for and is not visible here yet (O3), by name. */
+  /** What was acked and is not visible here yet (O3), by name. */
   readonly #ahead = new Map<string, { kept: Kept; seq: number; tell: () => void }>();
   /** It has been read what is on disk. */
   #isRead = false;
@@ -158,6 +160,7 @@ export class DurableOutbox {
   /** The disk was emptied. For its owner to read it is to put back what is missing, and then the others are to see that. */
   async #readAnew(): Promise<void> {
     const { isOwner } = this.#sender;
+    if (!isOwner && this.#kept.size > 0) await pause(PUT_BACK_MS, this.#ended.signal);
     await this.#read(this.#ended.signal);
     if (isOwner) this.#callAnew();
   }
@@ -232,17 +235,17 @@ export class DurableOutbox {
 
   #tell(word: Word): void {
     this.#channel.postMessage(word);
-    this.#hear(word, true);
+    this.#hear(word);
   }
 
-  #hear(word: Word, isOwn = false): void {
+  #hear(word: Word): void {
     for (const missed of this.#missed) missed.push(word);
     const kept = word.type === "gone" ? this.#kept.get(nameOf(word.name)) : undefined;
     this.#note(word);
     if (word.type === "kept") {
       const queued = word.kept.flatMap(({ update }) => this.#kept.get(nameOf(update)) ?? []);
       this.#events.publish({ type: "queued", queued });
-    } else if (isOwn || !kept || !this.#await(kept, word.settled)) {
+    } else if (!kept || !this.#await(kept, word.settled)) {
       this.#publishEnd(word.name, word.settled);
     }
     if (this.#kept.size > 0) this.#pursue();
@@ -265,7 +268,7 @@ export class DurableOutbox {
     if (kept) this.#sender.gone(kept);
   }
 
-  /** O3: an ack that another worker was given waits until the write is visible here, too; for so long as any ack would. */
+  /** O3: an ack that came late, or that another worker was given, waits until the write is visible here, too; for so long as any ack would. */
   #await(kept: Kept, settled: Settled | null): boolean {
     if (settled?.type !== "operation-ack" || !this.#events.isYetToShow(kept.update, settled.seq)) return false;
     const name = nameOf(kept.update);

@@ -45,7 +45,7 @@ interface End {
 interface Schema extends DBSchema {
   updates: { key: number; value: Stored; indexes: { name: string } };
   /** How updates have ended, by name, where the primary cannot tell. */
-  ends: { key: string; value: End };
+  ends: { key: string; value: End; indexes: { at: number } };
 }
 
 type StoreName = "updates" | "ends";
@@ -71,7 +71,7 @@ export class IdbOutbox implements OutboxPersistence {
       durability: "strict",
       create: (fresh) => {
         fresh.createObjectStore("updates", { autoIncrement: true }).createIndex("name", "name");
-        fresh.createObjectStore("ends");
+        fresh.createObjectStore("ends").createIndex("at", "at");
       },
       opened: (connection) => this.#putBack(connection),
       interrupted: () => memory.interrupted(),
@@ -143,7 +143,7 @@ export class IdbOutbox implements OutboxPersistence {
         const place = await store.index("name").getKey(name);
         const stored = place === undefined ? undefined : await store.get(place);
         if (!stored || (stored.sentAt !== undefined && !stored.failure)) return false;
-        await Promise.all([store.delete(place!), remember(tx, name, null)]);
+        await Promise.all([store.delete(place!), remember(tx, name, null), forgetOld(tx)]);
         return true;
       }),
     );
@@ -172,7 +172,9 @@ export class IdbOutbox implements OutboxPersistence {
           }
           return [sending.name];
         });
-        return (await Promise.all(changed)).flat();
+        const names = (await Promise.all(changed)).flat();
+        await forgetOld(tx);
+        return names;
       }),
     );
   }
@@ -205,12 +207,14 @@ async function find(tx: Transaction, name: string): Promise<{ place: number | un
 }
 
 async function remember(tx: Transaction, name: string, settled: Settled | null): Promise<void> {
-  const ends = tx.objectStore("ends");
-  const now = Date.now();
-  for (let old = await ends.openCursor(); old; old = await old.continue()) {
-    if (old.value.at < now - ENDS_KEPT_MS) await old.delete();
+  await tx.objectStore("ends").put({ at: Date.now(), settled }, name);
+}
+
+async function forgetOld(tx: Transaction): Promise<void> {
+  const isOld = IDBKeyRange.upperBound(Date.now() - ENDS_KEPT_MS);
+  for (let old = await tx.objectStore("ends").index("at").openCursor(isOld); old; old = await old.continue()) {
+    await old.delete();
   }
-  await ends.put({ at: now, settled }, name);
 }
 
 const sentAsOf = ({ name, sentAs }: Stored): string => (sentAs ? nameOf(sentAs) : name);

@@ -12,7 +12,7 @@
 import { encodeUpstream } from "../../src/codec.ts";
 import type { Settled } from "../../src/effects.ts";
 import { utf8Length } from "../../src/kv.ts";
-import { CLIENT_LEASE_MS, FRAME_BYTES_MAX } from "../../src/limits.ts";
+import { CLIENT_LEASE_MS, OUTCOMES_PER_CLIENT_MAX } from "../../src/limits.ts";
 import { nameOf } from "../../src/protocol.ts";
 import type { FailureCode, OperationFailed, OperationName, Update } from "../../src/protocol.ts";
 import { QUEUED_FIRST_ID } from "../feed.ts";
@@ -23,7 +23,10 @@ import type { KeptUpdates } from "./kept-updates.ts";
 import type { Conclusion, Kept, OutboxPersistence } from "./outbox-persistence.ts";
 
 const WAVE_UPDATES_MAX = 200;
-const WAVE_BYTES_MAX = FRAME_BYTES_MAX / 2;
+/** A wave that takes longer to go up than its answers are waited for is not given up for lost, but it is asked again. */
+const WAVE_BYTES_MAX = 64 * 1024;
+/** So many of a client's ends the primary is to remember, for pages that were away and ask again. */
+const ENDS_ASKED_MAX = OUTCOMES_PER_CLIENT_MAX / 2;
 /** A wave of which nothing succeeded is sent again after this, and after twice as long each time. */
 const RETRY_BASE_MS = 250;
 const RETRY_CAP_MS = 30_000;
@@ -75,6 +78,8 @@ export class OutboxSender {
   readonly #events: SenderEvents;
   /** The sent and unanswered ones, by the names under which they were sent. */
   readonly #wave = new Map<string, Asked>();
+  /** Those of earlier waves of which no answer has come in time; on a slow network one may still come. */
+  readonly #late = new Map<string, Kept>();
   #answers: Answer[] = [];
   /** Those of the wave that were refused under a name that is spent. */
   #refused: { kept: Kept; failure: OperationFailed }[] = [];
@@ -126,15 +131,18 @@ export class OutboxSender {
   /** Takes the answer to one of its own. */
   settled(settled: Settled): void {
     const name = nameOf(settled);
-    const asked = this.#wave.get(name);
-    if (!asked) return;
+    const kept = this.#wave.get(name)?.kept ?? this.#late.get(name);
+    if (!kept) return;
     this.#wave.delete(name);
-    this.#answers.push({ kept: asked.kept, settled });
+    if (settled.type === "outcome-unknown") this.#late.set(name, kept);
+    else this.#late.delete(name);
+    this.#answers.push({ kept, settled });
     this.#concludeSoon();
   }
 
   /** Somebody else has ended an update. */
   gone(kept: Kept): void {
+    this.#late.delete(sendingOf(kept).sentAs);
     if (this.#wave.delete(sendingOf(kept).sentAs)) this.#endWave();
   }
 
@@ -164,7 +172,9 @@ export class OutboxSender {
     if (!this.#isOwner) return;
     this.#appliedPlace = -Infinity;
     for (const asked of this.#leaving(wave, new Map(marked.map(({ name, sentAt }) => [name, sentAt])), now)) {
-      this.#wave.set(sendingOf(asked.kept).sentAs, asked);
+      const { sentAs } = sendingOf(asked.kept);
+      this.#late.delete(sentAs);
+      this.#wave.set(sentAs, asked);
     }
     this.#ask();
     this.advance();
@@ -206,12 +216,13 @@ export class OutboxSender {
   }
 
   /**
-   * Everything before the first that is unanswered, if the primary has a record of the client. Of one whom it may have
+   * What is before the first that is unanswered, if the primary has a record of the client, but for the latest ends, which it
+   * is to tell a page that asks again. Of one whom it may have
    * forgotten it is claimed that something is settled, so that it says `expired` rather than do it twice (I4): ids begin
    * at 2. Of any other nothing is claimed, or what has never reached the primary would be `expired`.
    */
   #settledBefore(clientId: string | null, firstId: number, sentAt: number): number {
-    if (!isOld(this.#knownAt.get(clientId))) return firstId - 1;
+    if (!isOld(this.#knownAt.get(clientId))) return Math.max(1, firstId - 1 - ENDS_ASKED_MAX);
     return isOld(sentAt) ? 1 : 0;
   }
 

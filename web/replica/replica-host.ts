@@ -270,6 +270,8 @@ export class ReplicaHost {
         if (clientId !== null) this.#feeds.get(clientId)?.items.push({ type: "settled", settled: effect.settled });
         return;
       }
+      case "late":
+        return this.#outbox?.settled(effect.reply);
       case "reconnect":
         return this.#socket.drop(effect.reason);
       case "wake":

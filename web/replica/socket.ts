@@ -10,8 +10,12 @@ const BACKOFF_CAP_MS = 10_000;
 const REFUSED_BACKOFF_MS = 30_000;
 /** How often the connection must prove itself: that what goes up arrives, and that the answer comes down. */
 const WATCH_MS = 5000;
-/** A connection that must prove itself and stays silent for so long is dropped. */
+/**
+ * A connection that must prove itself and stays silent for so long is dropped. On a slow network a single frame may take longer,
+ * and nothing is heard of it before it is whole: so the next connection gets twice as long.
+ */
 const PROOF_PATIENCE_MS = 3000;
+const PROOF_PATIENCE_CAP_MS = 60_000;
 /** While other things come down, the answer may be behind a whole window of them on a slow network. */
 const UPWARD_PATIENCE_MS = 20_000;
 /** A timer that comes so late was not waited for: the machine, or this worker, was asleep. */
@@ -48,7 +52,10 @@ export class Socket {
   #proofTimer: ReturnType<typeof setTimeout> | undefined;
   /** Something has come since it was last looked. */
   #hasHeard = false;
+  /** What was still to go up when it was last looked, in bytes. */
+  #toGo = 0;
   #askedAt = 0;
+  #patienceMs = PROOF_PATIENCE_MS;
 
   /** `url` is the store's address, http or https. */
   constructor(url: string, events: SocketEvents) {
@@ -131,7 +138,7 @@ export class Socket {
     };
     socket.onmessage = ({ data }) => {
       this.#hasHeard = true;
-      if (data === "pong") this.#proven();
+      if (data === "pong") this.#proven(true);
       else if (typeof data === "string") this.#events.received(data);
     };
     socket.onclose = ({ code, reason }) => {
@@ -153,17 +160,30 @@ export class Socket {
 
   #awaitProof(): void {
     this.#hasHeard = false;
-    const due = performance.now() + PROOF_PATIENCE_MS;
+    this.#toGo = this.#socket?.bufferedAmount ?? 0;
+    const due = performance.now() + this.#patienceMs;
     this.#proofTimer = setTimeout(() => {
       const now = performance.now();
       if (now > due + SLEPT_MS) this.#demandProof();
-      else if (!this.#hasHeard) this.drop("the connection is silent");
+      // The question itself is behind what goes up.
+      else if (this.#isUploading) this.#awaitProof();
+      else if (!this.#hasHeard) this.#dropSilent();
       else if (now < this.#askedAt + UPWARD_PATIENCE_MS) this.#awaitProof();
       else this.drop("the primary does not hear this replica");
-    }, PROOF_PATIENCE_MS);
+    }, this.#patienceMs);
   }
 
-  #proven(): void {
+  get #isUploading(): boolean {
+    return this.#toGo > 0 && (this.#socket?.bufferedAmount ?? 0) < this.#toGo;
+  }
+
+  #dropSilent(): void {
+    this.#patienceMs = Math.min(PROOF_PATIENCE_CAP_MS, this.#patienceMs * 2);
+    this.drop("the connection is silent");
+  }
+
+  #proven(isAnswered = false): void {
+    if (isAnswered) this.#patienceMs = Math.max(PROOF_PATIENCE_MS, this.#patienceMs / 2);
     if (this.#proofTimer === undefined) return;
     clearTimeout(this.#proofTimer);
     this.#proofTimer = undefined;

@@ -417,6 +417,7 @@ class Worker {
   #carryOut(effect: SecondaryEffect): void {
     if (effect.type === "send") this.#frame.push(effect.message as Update);
     else if (effect.type === "settle") this.#settle(effect.settled);
+    else if (effect.type === "late") this.#settle(effect.reply);
   }
 
   #settle(settled: Settled): void {
@@ -667,6 +668,8 @@ export class World {
 
   /** A person clears the site's data under everything that is open. */
   #wipe(): void {
+    // What has ended and is put back all the same, by one who had not heard of it, nobody can tell from what has not.
+    for (const name of this.disk.ends.keys()) this.lost.add(name);
     this.#losing(() => wipeOutboxDisk(this.disk));
   }
 
@@ -675,7 +678,7 @@ export class World {
     const readAll = (): Set<string> => {
       const inMemory = [...this.disk.openers].flatMap((memory) => memory.readKept());
       const kept = [...this.disk.kept.values(), ...inMemory].map(({ update }) => nameOf(update));
-      return new Set([...kept, ...this.disk.ends.keys()]);
+      return new Set(kept);
     };
     const before = readAll();
     run();
@@ -721,8 +724,10 @@ export class World {
     for (const { update, failure } of left) this.demand(failure !== undefined, `${nameOf(update)} was never ended`);
     const names = left.map(({ update }) => nameOf(update));
     for (const page of this.pages) {
-      const shown = page.pending.list().map(({ id, state }) => `${id} ${state}`);
-      const expected = names.map((name) => `${name} failed`);
+      const isKnown = (name: string): boolean => !this.lost.has(name);
+      const listed = page.pending.list().filter(({ id }) => isKnown(id));
+      const shown = listed.map(({ id, state }) => `${id} ${state}`);
+      const expected = names.filter(isKnown).map((name) => `${name} failed`);
       // Pages hear of other pages' updates a little later.
       for (const list of [shown, expected]) list.sort();
       this.demand(shown.join() === expected.join(), `a page shows ${shown.join()} instead of ${expected.join()}`);

@@ -175,6 +175,7 @@ class NodeReplica implements ReplicaHandle {
         this.#inputs.push({ type: "persisted" });
         return;
       case "settle":
+      case "late":
         return;
       case "reconnect":
         throw new Error(`the secondary wants another connection: ${effect.reason}`);
