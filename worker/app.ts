@@ -158,6 +158,10 @@ const isUpgrade = (c: Context<Types>): boolean => c.req.header("Upgrade")?.toLow
 /** What is answered here is data: nothing of it may run, be framed or be taken for something else. */
 const SECURE: MiddlewareHandler<Types> = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  // Both put what is answered into a process of its own. A page that is left for it is stopped before its worker has heard of
+  // that, and writers wait for its replica.
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
 });
 
 /** Pages of other origins that are allowed may read what they are answered. */
