@@ -158,6 +158,24 @@ describe("L2 what a peer sends never throws", () => {
     );
   });
 
+  const NAME = '"clientId":"c","id":1';
+  const DEEP = "[".repeat(VALUE_DEPTH_MAX + 1) + "]".repeat(VALUE_DEPTH_MAX + 1);
+  test.each([
+    ["a failure's seq that is no number", `{"type":"operation-failed",${NAME},"code":"unconfirmed","seq":["",null]}`],
+    ["a failure's `applied` that is a word", `{"type":"operation-failed",${NAME},"code":"in-doubt","applied":"no"}`],
+    ["a change's seq that is no number", '{"prev":0,"seq":1,"changes":[{"key":"a","value":1,"seq":"x"}]}'],
+    [
+      "a change with a value that is removed, too",
+      '{"prev":0,"seq":1,"changes":[{"key":"a","value":1,"removed":true}]}',
+    ],
+    [
+      "a value that nests deeper than any may",
+      `{"type":"get-result",${NAME},"seq":1,"entry":{"key":"a","seq":1,"value":${DEEP}}}`,
+    ],
+  ])("and never passes on what nobody could mean: %s", (_, line) => {
+    expect(codec.decodeDownstream(line)).toMatchObject({ ok: false });
+  });
+
   test("L1 nesting that another engine's parser might not survive is refused", () => {
     const nested = (depth: number): string => "[".repeat(depth) + '"]]"'.repeat(depth > 0 ? 1 : 0) + "]".repeat(depth);
     expect(codec.readValue(nested(VALUE_DEPTH_MAX)).ok).toBe(true);

@@ -26,6 +26,7 @@ import type {
   Insert,
   Join,
   Mode,
+  OperationFailed,
   Snapshot,
   Update,
   Upstream,
@@ -386,17 +387,12 @@ function downstream(fields: Fields): Downstream {
         replicas: toSeq(fields.replicas, "replicas"),
       };
     case "operation-failed":
-      return {
-        ...fields,
-        type: "operation-failed",
-        ...toOwnName(fields),
-        code: toText(fields.code, "code") as FailureCode,
-      };
+      return toFailure(fields);
     case "get-result": {
       const entry = fields.entry === null ? null : toFields(fields.entry, "entry");
       const seq = toSeq(fields.seq, "seq");
       if (entry === null) return { type: "get-result", ...toOwnName(fields), entry, seq };
-      const value = JSON.stringify(entry.value ?? null);
+      const value = toJson(entry.value ?? null);
       return {
         type: "get-result",
         ...toOwnName(fields),
@@ -413,14 +409,37 @@ function toSnapshot(fields: Fields): Snapshot {
   const seq = toSeq(fields.seq, "seq");
   const changes = toList(fields.changes, "changes", Infinity, "").map((item) => {
     const change = toFields(item, "a change");
-    if (typeof change.key !== "string" || (change.value === undefined && change.removed !== true))
-      refuse("a change without key or value");
-    change.seq ??= seq;
+    const isRemoved = change.removed === true && change.value === undefined;
+    const isWritten = change.removed === undefined && change.value !== undefined;
+    if (typeof change.key !== "string" || !(isRemoved || isWritten)) refuse("a change without key or value");
+    change.seq = change.seq === undefined ? seq : toSeq(change.seq, "the seq of a change");
     // Checked above; the parsed objects are used as they are, since there may be a hundred thousand of them.
     return change as unknown as Change;
   });
   const until = fields.until === undefined ? seq : toSeq(fields.until, "until");
   return { type: "snapshot", prev: toSeq(fields.prev, "prev"), seq, changes, until };
+}
+
+/** What is left out is not known; whatever else a later version may say here is left behind. */
+function toFailure(fields: Fields): OperationFailed {
+  const failure: OperationFailed = {
+    type: "operation-failed",
+    ...toOwnName(fields),
+    code: toText(fields.code, "code") as FailureCode,
+  };
+  const { applied, check, detail } = fields;
+  if (applied !== undefined) {
+    if (typeof applied !== "boolean") refuse("applied must be true or false");
+    failure.applied = applied;
+  }
+  for (const name of ["seq", "replicas", "expected"] as const)
+    if (fields[name] !== undefined) failure[name] = toSeq(fields[name], name);
+  if (check !== undefined) {
+    const { key, seq } = toFields(check, "check");
+    failure.check = toCheck({ key, seq });
+  }
+  if (detail !== undefined) failure.detail = toText(detail, "detail");
+  return failure;
 }
 
 function toJoin(fields: Fields): Join {
