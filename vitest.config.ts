@@ -1,6 +1,10 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
+// What runs in workerd sees no environment but its bindings.
+const { FUZZ_RUNS = "", FUZZ_SEED = "" } = process.env;
+const fuzzBindings = { FUZZ_RUNS, FUZZ_SEED };
+
 export default defineConfig({
   test: {
     projects: [
@@ -13,7 +17,9 @@ export default defineConfig({
         },
       },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({ wrangler: { configPath: "./wrangler.toml" }, miniflare: { bindings: fuzzBindings } }),
+        ],
         test: {
           name: "workerd",
           // Machines of the checks are slow and shared; what is stuck is stuck for longer.
