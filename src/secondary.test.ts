@@ -122,6 +122,19 @@ describe("D. delivery", () => {
     expect(rig.status).toMatchObject({ seq: 6, persisted: 6 });
   });
 
+  test("D3 what a bootstrap has replaced is not acked as if it were of the new history", () => {
+    const rig = following().receive(snapshot(5, 9));
+    rig.feed({ type: "disconnect" }, { type: "connect" });
+    rig.receive({ type: "joined-secondary", epoch: "e2", head: 7, reset: true }, snapshot(0, 7));
+    rig.sent();
+    rig.feed({ type: "persisted" });
+    expect(rig.status).toMatchObject({ epoch: "e2", seq: 7, persisted: 0 });
+    rig.receive(snapshot(0, 7));
+    expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 0 }]);
+    rig.feed({ type: "persisted" });
+    expect(rig.sent()).toEqual([{ type: "snapshot-ack", seq: 7 }]);
+  });
+
   test("D3 what comes while a write is under way is written together and acked once", () => {
     const rig = following().receive(snapshot(5, 6), snapshot(6, 7), snapshot(7, 9));
     expect(rig.take("persist")).toHaveLength(1);

@@ -334,23 +334,29 @@ export class Secondary {
     this.#emit({ type: "persist", steps: this.#persisting });
   }
 
+  /** A bootstrap has replaced what is being written, and waits behind it. */
+  get #isReplaced(): boolean {
+    return this.#unpersisted[0]?.reset === true;
+  }
+
   #persisted(now: number): void {
     const last = this.#persisting?.at(-1);
     if (!last) return; // The mode has changed meanwhile.
     this.#persisting = undefined;
-    this.#persistedSeq = last.seq;
     this.#lastError = null;
-    // D3; an ack for another history would be taken for one of this.
-    const isOfThisHistory = this.#membership?.epoch === last.epoch && !this.#aside?.isReset;
-    if (isOfThisHistory) this.#ack(last.seq);
+    if (!this.#isReplaced) {
+      this.#persistedSeq = last.seq;
+      // D3; an ack for another history would be taken for one of this.
+      const isOfThisHistory = this.#membership?.epoch === last.epoch && !this.#aside?.isReset;
+      if (isOfThisHistory) this.#ack(last.seq);
+    }
     this.#persist(now);
   }
 
   /** D4: what was refused is tried again, together with what has come since; its ack waits. */
   #refused(detail: string, now: number): void {
     if (!this.#persisting) return;
-    const isReplaced = this.#unpersisted[0]?.reset === true;
-    if (!isReplaced) this.#unpersisted = [...this.#persisting, ...this.#unpersisted];
+    if (!this.#isReplaced) this.#unpersisted = [...this.#persisting, ...this.#unpersisted];
     this.#persisting = undefined;
     this.#lastError = detail;
     this.#retryAt = now + PERSIST_RETRY_MS;
