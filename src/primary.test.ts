@@ -804,3 +804,17 @@ describe("B. before a role, L. limits", () => {
     expect(one.wakeAt).toBeUndefined();
   });
 });
+
+describe("S. rights", () => {
+  test("S1 the outcome of a name tells nothing of a key that its session may know nothing of", () => {
+    const rig = new Rig();
+    rig.connect(1);
+    rig.send(1, batch(1, { checks: [{ key: "secret", seq: 7 }] }));
+    expect(rig.read(1)).toMatchObject([{ code: "conflict", check: { key: "secret", seq: null } }]);
+    rig.feed({ type: "connect", session: 2, rights: { read: ["a"], write: ["a"], sync: false } });
+    rig.send(2, insert(1, "a"));
+    const [answer] = rig.read(2);
+    expect(answer).toMatchObject({ type: "operation-failed", code: "conflict", applied: false });
+    expect(answer).not.toHaveProperty("check");
+  });
+});

@@ -32,7 +32,7 @@ import type {
 } from "./protocol.ts";
 import { Replicator } from "./replicator.ts";
 import type { LiveCommit, Start, Window } from "./replicator.ts";
-import { joinRefusalOf, refusalOf } from "./rights.ts";
+import { joinRefusalOf, mayKnow, refusalOf } from "./rights.ts";
 import type { Rights } from "./rights.ts";
 import type { PrimaryStore } from "./store.ts";
 import { Updates } from "./updates.ts";
@@ -427,8 +427,14 @@ export class Primary {
   // --- effects
 
   #emit(effect: PrimaryEffect): void {
-    // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
-    if (effect.type !== "send" || this.#sessions.has(effect.session)) this.#effects.push(effect);
+    if (effect.type !== "send") {
+      this.#effects.push(effect);
+      return;
+    }
+    const { session, message } = effect;
+    const rights = this.#sessions.get(session);
+    if (!rights) return; // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
+    this.#effects.push({ type: "send", session, message: withinRights(message, rights) });
   }
 
   #send(session: SessionId, message: Downstream<Json>): void {
@@ -440,4 +446,11 @@ export class Primary {
     this.#sessions.delete(session);
     this.#leave(session);
   }
+}
+
+/** S1: under one name others may have failed at a key that this session may know nothing of. */
+function withinRights(message: Downstream<Json>, rights: Rights): Downstream<Json> {
+  if (message.type !== "operation-failed" || !message.check || mayKnow(message.check.key, rights)) return message;
+  const { check: _check, ...rest } = message;
+  return rest;
 }

@@ -22,9 +22,11 @@ export function refusalOf(operation: Operation, rights: Rights): string | undefi
   if (!isWritable) return sentence("write", rights.write);
   // A check that fails tells the key's seq.
   const checks = operation.type === "batch" ? operation.checks : [];
-  const isKnowable = checks.every(({ key }) => mayTouch(key, rights.read) || mayTouch(key, rights.write));
-  return isKnowable ? undefined : sentence("read", rights.read);
+  return checks.every(({ key }) => mayKnow(key, rights)) ? undefined : sentence("read", rights.read);
 }
+
+/** Whether the seq of a key may be told. */
+export const mayKnow = (key: string, { read, write }: Rights): boolean => mayTouch(key, read) || mayTouch(key, write);
 
 /** Why a Join cannot be granted; undefined if it can. */
 export function joinRefusalOf({ prefixes }: Pick<Join, "prefixes">, { read }: Rights): string | undefined {
