@@ -25,7 +25,7 @@ const KEYS = ["a", "a/1", "b", "b/2", "c", "__proto__"];
 /** Small, so that walks, full windows and compactions happen within a few commands. */
 const WINDOW = { bytes: 400, frames: 3 };
 const PAGE = { changes: 3, bytes: 200 };
-const SETTINGS: PrimarySettings = { ...PRIMARY_DEFAULTS, window: WINDOW, tombstonesKept: 2 };
+const SETTINGS: PrimarySettings = { ...PRIMARY_DEFAULTS, window: WINDOW, tombstonesKept: 1 };
 const EPOCH = "e1";
 /** Reads under a name of its own, so that its answers are not taken for those of updates. */
 const GETTER = "g1";
@@ -33,7 +33,10 @@ const GETTER = "g1";
 export type PrimaryCommand =
   | { type: "connect"; slot: number; rights: Rights | null; isRestored: boolean }
   | { type: "disconnect"; slot: number }
-  | { type: "say"; slot: number; message: Upstream }
+  /** What it claims of seqs is made true, or left as it is. */
+  | { type: "say"; slot: number; message: Upstream; isTrue: boolean }
+  /** Someone writes so many keys, and removes every third. */
+  | { type: "fill"; count: number }
   | { type: "operate"; operation: Operation }
   | { type: "drop" }
   | { type: "deliver"; count: number }
@@ -121,7 +124,10 @@ const command: fc.Arbitrary<PrimaryCommand> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: slot.map((one) => ({ type: "disconnect" as const, slot: one })) },
-  { weight: 12, arbitrary: fc.record({ type: fc.constant("say" as const), slot, message: upstream }) },
+  {
+    weight: 12,
+    arbitrary: fc.record({ type: fc.constant("say" as const), slot, message: upstream, isTrue: fc.boolean() }),
+  },
   { weight: 5, arbitrary: honest.map((operation) => ({ type: "operate" as const, operation })) },
   { weight: 1, arbitrary: fc.constant({ type: "drop" as const }) },
   { weight: 4, arbitrary: fc.nat(6).map((count) => ({ type: "deliver" as const, count })) },
@@ -136,6 +142,7 @@ const command: fc.Arbitrary<PrimaryCommand> = fc.oneof(
     weight: 3,
     arbitrary: fc.constantFrom(0, 1, 99, 100, 500, 1000, 5000).map((ms) => ({ type: "pass" as const, ms })),
   },
+  { weight: 1, arbitrary: fc.nat(8).map((count) => ({ type: "fill" as const, count })) },
   { weight: 1, arbitrary: fc.constant({ type: "compact" as const }) },
   { weight: 1, arbitrary: fc.constant({ type: "evict" as const }) },
 );
@@ -174,6 +181,7 @@ export class FuzzedPrimary {
   #nextSession = 1;
   readonly #sessions = new Map<SessionId, Known>();
   readonly #slots: (SessionId | undefined)[] = [];
+  #filler: SessionId | undefined;
   readonly #member: HonestMember;
 
   constructor(make: PrimaryClass = Primary) {
@@ -192,11 +200,18 @@ export class FuzzedPrimary {
       this.#deliver(Infinity);
       this.#feed({ type: "commit" });
       this.#pass(round < SETTLE_ROUNDS / 2 ? 50 : 500);
+      if (this.#isAtRest) break;
     }
     for (const [session, { asked }] of this.#sessions)
       demand(asked.size === 0, "A1", () => `session ${session} still waits for ${[...asked.keys()].join(", ")}`);
     const entries = this.#store.list({}, 1000).entries.map((entry) => [entry.key, entry.value]);
     this.#member.demandState(this.#store.head, entries as [string, Json][]);
+  }
+
+  get #isAtRest(): boolean {
+    return (
+      [...this.#sessions.values()].every(({ asked }) => asked.size === 0) && this.#member.isAtRest(this.#store.head)
+    );
   }
 
   #do(command: PrimaryCommand): void {
@@ -205,11 +220,10 @@ export class FuzzedPrimary {
         return this.#connect(command);
       case "disconnect":
         return this.#disconnect(command.slot);
-      case "say": {
-        const session = this.#slots[command.slot];
-        if (session !== undefined) this.#receive(session, command.message);
-        return;
-      }
+      case "say":
+        return this.#say(command);
+      case "fill":
+        return this.#fill(command.count);
       case "operate":
         return this.#member.operate(command.operation);
       case "drop":
@@ -247,6 +261,26 @@ export class FuzzedPrimary {
   #chainOf(memo: Memo | undefined): Known["chain"] {
     if (!memo || memo.acked === null) return undefined;
     return { cursor: memo.acked, sentMax: Math.max(memo.acked, this.#store.head), unacked: [] };
+  }
+
+  #say({ slot, message, isTrue }: Extract<PrimaryCommand, { type: "say" }>): void {
+    const session = (this.#slots[slot] ??= this.#open(undefined, undefined));
+    const cursor = this.#sessions.get(session)?.chain?.cursor;
+    if (isTrue && message.type === "join")
+      return this.#receive(session, { ...message, epoch: EPOCH, since: Math.min(message.since, this.#store.head) });
+    if (!isTrue || cursor === undefined || !isClaim(message)) return this.#receive(session, message);
+    if (message.type !== "resend") return this.#receive(session, { ...message, seq: cursor });
+    this.#receive(session, { ...message, since: Math.min(message.since, cursor) });
+  }
+
+  #fill(count: number): void {
+    this.#filler ??= this.#open(undefined, undefined);
+    const header = { clientId: null, id: 1, ack: "primary", settled: 0, repeat: false } as const;
+    for (let i = 0; i < count; i++) {
+      this.#receive(this.#filler, { type: "insert", ...header, key: `a/${i}`, json: "1" });
+      if (i % 3 === 2) this.#receive(this.#filler, { type: "remove", ...header, key: `a/${i}` });
+    }
+    this.#feed({ type: "commit" });
   }
 
   #disconnect(slot: number): void {
@@ -305,10 +339,7 @@ export class FuzzedPrimary {
   #receive(session: SessionId, message: Upstream): void {
     const known = this.#sessions.get(session);
     if (!known) return;
-    const line = decodeUpstream(encodeUpstream(message).slice(0, -1));
-    demand(line.ok, "L2", () => `the codec refuses ${JSON.stringify(message)}`);
-    if (!line.ok) return;
-    const { value } = line;
+    const value = session === this.#filler ? message : reread(message);
     if ("settled" in value) {
       const name = nameOf(value);
       known.asked.set(name, [...(known.asked.get(name) ?? []), this.#now]);
@@ -470,6 +501,13 @@ export class FuzzedPrimary {
   }
 }
 
+/** As it comes over the wire. */
+function reread(message: Upstream): Upstream {
+  const line = decodeUpstream(encodeUpstream(message).slice(0, -1));
+  demand(line.ok, "L2", () => `the codec refuses ${JSON.stringify(message)}`);
+  return line.ok ? line.value : message;
+}
+
 type Claim = Extract<Upstream, { type: "snapshot-ack" | "part-ack" | "resend" }>;
 const isClaim = (message: Upstream): message is Claim =>
   message.type === "snapshot-ack" || message.type === "part-ack" || message.type === "resend";
@@ -520,6 +558,11 @@ class HonestMember {
 
   feed(input: SecondaryInput): void {
     for (const effect of this.#machine.step(input, this.#clock())) this.#carryOut(effect);
+  }
+
+  isAtRest(head: number): boolean {
+    const { seq, pending } = this.#machine.status(this.#clock());
+    return seq === head && pending === 0 && this.outgoing.length === 0 && this.incoming.length === 0;
   }
 
   demandState(head: number, entries: [string, Json][]): void {

@@ -4,7 +4,7 @@
 import * as fc from "fast-check";
 import type { SecondaryEffect, SecondaryInput, Step } from "../effects.ts";
 import { OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "../limits.ts";
-import type { Operation, Upstream } from "../protocol.ts";
+import type { Join, Operation, Upstream } from "../protocol.ts";
 import { nameOf } from "../protocol.ts";
 import { Secondary } from "../secondary.ts";
 import type { SecondarySettings } from "../secondary.ts";
@@ -16,6 +16,12 @@ const IDS = 6;
 
 export type SecondaryCommand =
   | { type: "line"; text: string }
+  /** It is connected and awake, and its Join is answered. */
+  | { type: "admit"; isReset: boolean; epoch: string; ahead: number }
+  /** A snapshot that follows the last one, or overlaps it, or leaves a gap. */
+  | { type: "follow"; back: number; step: number; ahead: number }
+  /** One of the operations without an end is answered. */
+  | { type: "reply"; which: number; fields: object }
   | { type: "operate"; kind: Operation["type"]; key: string }
   | { type: "disk"; does: "obey" | "wait" | "refuse" }
   | { type: "pass"; ms: number }
@@ -67,7 +73,42 @@ const line = fc
 
 const toInput = (input: SecondaryInput): SecondaryCommand => ({ type: "input", input });
 const command: fc.Arbitrary<SecondaryCommand> = fc.oneof(
-  { weight: 12, arbitrary: line },
+  { weight: 8, arbitrary: line },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant("admit" as const),
+      isReset: fc.boolean(),
+      epoch,
+      ahead: fc.nat(4),
+    }),
+  },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      type: fc.constant("follow" as const),
+      back: fc.oneof(
+        { weight: 4, arbitrary: fc.constant(0) },
+        { weight: 1, arbitrary: fc.integer({ min: -2, max: 3 }) },
+      ),
+      step: fc.nat(3),
+      ahead: fc.oneof(fc.constant(0), fc.nat(4)),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .tuple(fc.nat(20), seq)
+      .chain(([which, at]) =>
+        fc
+          .constantFrom(
+            { type: "operation-ack", seq: at, replicas: 1 },
+            { type: "operation-failed", code: "overloaded", applied: false },
+            { type: "get-result", entry: null, seq: at },
+          )
+          .map((fields) => ({ type: "reply" as const, which, fields })),
+      ),
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -86,11 +127,11 @@ const command: fc.Arbitrary<SecondaryCommand> = fc.oneof(
     weight: 2,
     arbitrary: fc.constantFrom(0, 1, 99, 100, 1000, 5000, 10_000).map((ms) => ({ type: "pass" as const, ms })),
   },
-  { weight: 3, arbitrary: fc.constant(toInput({ type: "connect" })) },
+  { weight: 1, arbitrary: fc.constant(toInput({ type: "connect" })) },
   {
     weight: 2,
     arbitrary: fc
-      .constantFrom("disconnect" as const, "refresh" as const, "pause" as const, "resume" as const, "tick" as const)
+      .constantFrom("disconnect" as const, "refresh" as const, "pause" as const, "resume" as const, "resume" as const)
       .map((type) => toInput({ type })),
   },
   {
@@ -132,6 +173,9 @@ export class FuzzedSecondary {
   #persisting: Step[] | undefined;
   #inputs: SecondaryInput[] = [];
   #nextId = 1;
+  /** Where the chain of what it was sent stands. */
+  #cursor = 0;
+  #join: Join | undefined;
   readonly #case: SecondaryCase;
 
   constructor(one: SecondaryCase, make: SecondaryClass = Secondary) {
@@ -162,10 +206,20 @@ export class FuzzedSecondary {
 
   #do(command: SecondaryCommand): void {
     switch (command.type) {
-      case "line": {
-        const read = decodeDownstream(command.text);
-        if (read.ok) this.#feed({ type: "receive", message: read.value });
-        return;
+      case "line":
+        return this.#receive(command.text);
+      case "admit":
+        return this.#admit(command);
+      case "follow": {
+        const prev = Math.max(0, this.#cursor - command.back);
+        this.#cursor = prev + command.step;
+        const changes = [{ key: "a", value: this.#cursor }];
+        return this.#receive(JSON.stringify({ prev, seq: this.#cursor, changes, until: this.#cursor + command.ahead }));
+      }
+      case "reply": {
+        const name = [...this.#unsettled][command.which % Math.max(1, this.#unsettled.size)];
+        if (name === undefined) return;
+        return this.#receive(JSON.stringify({ ...command.fields, clientId: CLIENT, id: Number(name.split(":")[1]) }));
       }
       case "operate":
         return this.#operate(command.kind, command.key);
@@ -177,6 +231,24 @@ export class FuzzedSecondary {
       case "input":
         return this.#give(command.input);
     }
+  }
+
+  #receive(text: string): void {
+    const read = decodeDownstream(text);
+    if (read.ok) this.#feed({ type: "receive", message: read.value });
+  }
+
+  #admit({ isReset, epoch, ahead }: Extract<SecondaryCommand, { type: "admit" }>): void {
+    this.#feed({ type: "resume" });
+    this.#join = undefined;
+    this.#feed({ type: "connect" });
+    // Sent by the machine as it connects, if it has started.
+    const join = this.#join as Join | undefined;
+    if (!join) return;
+    const reset = isReset || join.epoch === null;
+    this.#cursor = reset ? 0 : join.since;
+    const head = this.#cursor + ahead;
+    this.#receive(JSON.stringify({ type: "joined-secondary", epoch: reset ? epoch : join.epoch, head, reset }));
   }
 
   #give(input: SecondaryInput): void {
@@ -252,6 +324,7 @@ export class FuzzedSecondary {
   }
 
   #sent(message: Upstream): void {
+    if (message.type === "join") this.#join = message;
     if (message.type !== "snapshot-ack") return;
     const held = this.#mode === "durable" ? this.#disk : this.#visible;
     demand(message.seq <= held.seq, "D3", () => `acked ${message.seq}, held is ${held.seq}`);
