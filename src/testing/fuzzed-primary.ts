@@ -591,6 +591,11 @@ class HonestMember {
         demand(this.#unsettled.delete(name), "A1", () => `${name} ended twice`);
         return;
       }
+      case "late": {
+        const name = nameOf(effect.reply);
+        demand(!this.#unsettled.has(name), "U1", () => `${name} is told late, and waited for`);
+        return;
+      }
       case "reconnect":
         this.wantsNew = true;
         return;

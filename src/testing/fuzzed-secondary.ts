@@ -315,6 +315,11 @@ export class FuzzedSecondary {
         demand(this.#unsettled.delete(name), "A1", () => `${name} ended twice`);
         return;
       }
+      case "late": {
+        const name = nameOf(effect.reply);
+        demand(!this.#unsettled.has(name), "U1", () => `${name} is told late, and waited for`);
+        return;
+      }
       case "wake":
         this.#wakeAt = effect.at;
         return;
