@@ -86,7 +86,11 @@ export class Outbox {
   answer(reply: Reply, mustSee: (operation: Operation, seq: number) => boolean, now: number): void {
     const name = nameOf(reply);
     const pending = this.#sent.get(name);
-    if (!pending) return this.#emit({ type: "late", reply }); // Given up before, or answered twice.
+    if (!pending) {
+      // Given up before, or answered twice.
+      if (!this.#waiting.has(name)) this.#emit({ type: "late", reply });
+      return;
+    }
     this.#sent.delete(name);
     if (reply.type === "operation-ack" && mustSee(pending.operation, reply.seq)) {
       this.#held.push({ ack: reply, until: now + OUTCOME_PATIENCE_MS });
