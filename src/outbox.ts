@@ -88,7 +88,8 @@ export class Outbox {
     const pending = this.#sent.get(name);
     if (!pending) {
       // Given up before, or answered twice.
-      if (!this.#waiting.has(name)) this.#emit({ type: "late", reply });
+      const isOpen = this.#waiting.has(name) || this.#held.some(({ ack }) => nameOf(ack) === name);
+      if (!isOpen) this.#emit({ type: "late", reply });
       return;
     }
     this.#sent.delete(name);
