@@ -26,6 +26,8 @@ export interface PageWitness {
   /** Everything that has ever been shown. */
   shown(): string[];
   status(): ReplicaStatus;
+  /** How often the replica has stopped following. */
+  departures(): number;
   entries(): { key: string; value: unknown; seq: number }[];
 }
 
@@ -50,6 +52,8 @@ export function watchPage(): void {
   let epoch: string | null = null;
   let seq = 0;
   let acked = 0;
+  let departures = 0;
+  let wasFollowing = false;
   let told = "";
   const writers = { isStopped: false };
   let written = 0;
@@ -79,6 +83,8 @@ export function watchPage(): void {
   function lookAtStatus(): void {
     look();
     const { state, inSync, persisted, lastError } = replica.status;
+    if (wasFollowing && state !== "following") departures += 1;
+    wasFollowing = state === "following";
     const news = JSON.stringify([state, inSync, persisted === null, lastError]);
     if (news === told) return;
     told = news;
@@ -141,6 +147,7 @@ export function watchPage(): void {
     acked: () => acked,
     shown: () => [...shown],
     status: () => replica.status,
+    departures: () => departures,
     entries: () => replica.list(),
   };
 }

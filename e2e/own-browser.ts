@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { chromium } from "@playwright/test";
 import type { Browser, BrowserContext, Page } from "@playwright/test";
 import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
-import { busyTicks, findFamily, findRenderers, signal } from "./processes.ts";
+import { busyTicks, findFamily, findRenderers, signal, waitForEnd } from "./processes.ts";
 
 const BUSY_MS = 400;
 
@@ -57,8 +57,11 @@ export class OwnBrowser {
   async kill(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = once(this.#process, "exit");
+    const family = findFamily(this.#process.pid!);
     process.kill(-this.#process.pid!, "SIGKILL");
     await ended;
+    // The one that has the storage open must have let it go before the next browser comes.
+    await waitForEnd(family);
   }
 
   /** The process that a page lives in, which no driver tells: the one that is busy when the page is. */

@@ -2,6 +2,7 @@
 // without it there are none to be found.
 
 import { readFileSync, readdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 
 interface Process {
   pid: number;
@@ -64,6 +65,20 @@ export function busyTicks(pid: number): number {
     return Number(fields[11]) + Number(fields[12]);
   } catch {
     return 0; // It has ended.
+  }
+}
+
+/** Resolves when none of these processes holds anything any more. One that has been killed ends when its disk lets it. */
+export async function waitForEnd(pids: readonly number[]): Promise<void> {
+  while (pids.some(isRunning)) await sleep(5);
+}
+
+/** One that has ended may stand in the list until its parent has taken note. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
   }
 }
 
