@@ -83,7 +83,7 @@ export interface AppOptions<Env extends object = AppEnv> {
   primary?: (env: Env) => PrimaryNamespace;
   /**
    * Decides what a request may do with a store, before anything is read of the store, in place of tokens: `true` is everything
-   * that needs no `admin`, `false` and null nothing (403). Whoever throws `Unauthorized` is asked for credentials (401).
+   * but `admin`, `false` and null nothing (403). Whoever throws `Unauthorized` is asked for credentials (401).
    */
   authorize?: (request: Request, target: { store: string }) => Access | Promise<Access>;
 }

@@ -216,10 +216,10 @@ export class OutboxSender {
   }
 
   /**
-   * What is before the first that is unanswered, if the primary has a record of the client, but for the latest ends, which it
-   * is to tell a page that asks again. Of one whom it may have
-   * forgotten it is claimed that something is settled, so that it says `expired` rather than do it twice (I4): ids begin
-   * at 2. Of any other nothing is claimed, or what has never reached the primary would be `expired`.
+   * What is before the first that is unanswered, if the primary has a record of the client, but for the latest ends, which
+   * it is to tell a page that asks again. Of one whom it may have forgotten it is claimed that something is settled, so that
+   * it says `expired` rather than do it twice (I4): ids begin at 2. Of any other nothing is claimed, or what has never
+   * reached the primary would be `expired`.
    */
   #settledBefore(clientId: string | null, firstId: number, sentAt: number): number {
     if (!isOld(this.#knownAt.get(clientId))) return Math.max(1, firstId - 1 - ENDS_ASKED_MAX);
