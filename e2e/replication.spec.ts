@@ -2,7 +2,17 @@
 
 import { expect } from "@playwright/test";
 import { test } from "./fixtures.ts";
-import { insert, openTab, readAll, replicaOf, statusOf, waitForInSync, waitForSeq, waitForValue } from "./tab.ts";
+import {
+  POLLING,
+  insert,
+  openTab,
+  readAll,
+  replicaOf,
+  statusOf,
+  waitForInSync,
+  waitForSeq,
+  waitForValue,
+} from "./tab.ts";
 
 test("5,000 pairs are inserted, four more browsers join, and all five replicas hold all pairs", async ({
   browser,
@@ -116,6 +126,35 @@ test("reloading while the primary is gone still shows everything, and the replic
       ["kept", [1, 2, 3]],
     ]),
   );
+});
+
+test("V2 a first screen reads what is stored without waiting for all of it", async ({ context, server }) => {
+  const first = await openTab(context, server.origin, "first-screen");
+  await waitForInSync(first);
+  await insert(first, "kept", "old");
+  await insert(first, "gone", 1);
+  await first.evaluate(() => window.headwater.replica.remove("gone"));
+  const { seq } = await insert(first, "kept", { is: "new" });
+  await server.kill();
+  const page = await context.newPage();
+  await page.goto(first.url(), { waitUntil: "commit" });
+  await page.waitForFunction(() => window.headwater !== undefined, null, POLLING);
+  const found = await page.evaluate(async (url) => {
+    const { headwater } = window;
+    const refusal = await headwater.readStored({ url }, "").catch((error: unknown) => (error as { code: string }).code);
+    return {
+      kept: await headwater.readStored({ url }, "kept"),
+      others: [
+        await headwater.readStored({ url }, "gone"),
+        await headwater.readStored({ url }, "never"),
+        await headwater.readStored({ url, identity: "else" }, "kept"),
+      ],
+      refusal,
+    };
+  }, "/v1/stores/first-screen");
+  expect(found.kept).toEqual({ key: "kept", value: { is: "new" }, seq });
+  expect(found.others).toEqual([undefined, undefined, undefined]);
+  expect(found.refusal).toBe("bad-request");
 });
 
 test("R2 a replica of some prefixes holds only those, and can wait for a write outside of them", async ({

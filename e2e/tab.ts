@@ -39,6 +39,7 @@ declare global {
         prefixes?: string[];
         worker?: (name: string) => SharedWorker | Worker;
       }): Promise<BoardReplica>;
+      readStored(options: { url: string; identity?: string }, key: string): Promise<{ value: unknown; seq: number }>;
     };
   }
 }

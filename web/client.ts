@@ -1,11 +1,13 @@
 // The public API of headwater for browsers, Node and edge runtimes. Nothing but the API is here.
 
-import { toIdentity, toPrefixes, toStoreUrl } from "./door.ts";
+import { toIdentity, toKey, toPrefixes, toStoreUrl } from "./door.ts";
 import type { TokenSource } from "./door.ts";
 import type { Durability, ReplicaSettings } from "./feed.ts";
 import type { WorkerFactory } from "./link.ts";
+import type { ReadonlyEntry } from "./mirror.ts";
 import { PageReplica } from "./page-replica.ts";
 import type { Replica } from "./page-replica.ts";
+import { IdbStore, databaseName } from "./replica/idb-store.ts";
 
 export type {
   BatchOperation,
@@ -56,6 +58,9 @@ export interface ReplicaOptions {
   worker?: WorkerFactory;
 }
 
+/** Names what is stored: the same as what its replica was opened with. */
+export type StoredOptions = Pick<ReplicaOptions, "url" | "identity" | "prefixes">;
+
 /**
  * Opens this page's replica of a store, shared with all tabs of the same origin.
  *
@@ -64,11 +69,32 @@ export interface ReplicaOptions {
  * `status.state` saying so. Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix or identity.
  */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const { url, token, identity, durability = "relaxed", prefixes, worker = makeWorker } = options;
+  const { token, worker = makeWorker } = options;
+  return PageReplica.open(toSettings(options), token, worker);
+}
+
+/**
+ * Reads one entry of what this browser has stored, for a first screen that does not wait for `openReplica` to have read all
+ * of it: a few milliseconds, however large the store. With the same `url`, `identity` and `prefixes` the replica will show
+ * this entry or a later one. Undefined if it has no such key or nothing is stored; never asks the primary.
+ *
+ * Rejects with what the browser says if its storage cannot be read, and with OperationFailedError for a wrong key, prefix or identity.
+ */
+export async function readStored(options: StoredOptions, key: string): Promise<ReadonlyEntry | undefined> {
+  const wanted = toKey(key);
+  const store = new IdbStore(databaseName(toSettings(options)), "relaxed", () => undefined);
+  try {
+    return await store.find(wanted);
+  } finally {
+    await store.close();
+  }
+}
+
+function toSettings({ url, identity, durability = "relaxed", prefixes }: ReplicaOptions): ReplicaSettings {
   const settings: ReplicaSettings = { url: toStoreUrl(url, location.href), durability };
   if (identity !== undefined) settings.identity = toIdentity(identity);
   if (prefixes) settings.prefixes = toPrefixes(prefixes);
-  return PageReplica.open(settings, token, worker);
+  return settings;
 }
 
 /** A SharedWorker where there are any, else a worker of this page alone. Bundlers must find both calls as they stand. */

@@ -1,6 +1,6 @@
 // The board: a page on which a person writes to a store, watches it change, and sees where this replica stands.
 
-import { connectPrimary, openReplica } from "../client.ts";
+import { connectPrimary, openReplica, readStored } from "../client.ts";
 import type { Acknowledged, Replica } from "../client.ts";
 import { EntryList } from "./entry-list.ts";
 import { InsertForm } from "./insert-form.ts";
@@ -13,8 +13,13 @@ import { StatusStrip } from "./status-strip.ts";
 
 declare global {
   interface Window {
-    /** For the console and for tests: this page's replica once it is open, and the library's two ways to a store. */
-    headwater?: { replica: Replica; openReplica: typeof openReplica; connectPrimary: typeof connectPrimary };
+    /** For the console and for tests: this page's replica once it is open, and the library. */
+    headwater?: {
+      replica: Replica;
+      openReplica: typeof openReplica;
+      readStored: typeof readStored;
+      connectPrimary: typeof connectPrimary;
+    };
   }
 }
 
@@ -42,7 +47,7 @@ async function main(): Promise<void> {
     strip.showFailure(error instanceof Error ? error.message : String(error));
     return;
   }
-  window.headwater = { replica, openReplica, connectPrimary };
+  window.headwater = { replica, openReplica, readStored, connectPrimary };
 
   strip.follow(replica);
   const follow = (verb: Verb, key: string, operation: Promise<Acknowledged>): Promise<Ending> => {

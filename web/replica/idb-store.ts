@@ -15,6 +15,7 @@
 import { deleteDB } from "idb";
 import type { DBSchema, IDBPTransaction } from "idb";
 import { assert } from "../../src/assert.ts";
+import type { Entry } from "../../src/kv.ts";
 import { packPages } from "../feed.ts";
 import type { ReplicaSettings, StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
@@ -22,6 +23,7 @@ import { Database } from "./database.ts";
 import { tryLock } from "./lock.ts";
 import { LostError } from "./replica-persistence.ts";
 import type { Checkpoint, Image, ReplicaPersistence, Stored } from "./replica-persistence.ts";
+import { findStoredEntry } from "./stored-entry.ts";
 
 /** Raised with every change of what is stored. A new version is a new database. */
 const FORMAT_VERSION = 2;
@@ -111,6 +113,10 @@ export class IdbStore implements ReplicaPersistence {
 
   load(): Promise<Stored> {
     return this.#db.queue(() => this.#db.read(STORES, readAll));
+  }
+
+  find(key: string): Promise<Entry | undefined> {
+    return this.#db.queue(() => this.#db.read(STORES, (tx) => findIn(tx, key)));
   }
 
   async claim(): Promise<Stored> {
@@ -222,9 +228,21 @@ export class IdbStore implements ReplicaPersistence {
 const isTerm = (found: Checkpoint | Term | undefined, term: string): boolean =>
   found !== undefined && "term" in found && found.term === term;
 
-async function readAll(
-  tx: IDBPTransaction<Schema, StoreName[], "readonly" | "readwrite">,
-): Promise<Stored & { records: number }> {
+type Reading = IDBPTransaction<Schema, StoreName[], "readonly" | "readwrite">;
+
+async function findIn(tx: Reading, key: string): Promise<Entry | undefined> {
+  const pages = tx.objectStore("pages");
+  const [checkpoint, records, pageCount] = await Promise.all([
+    tx.objectStore("meta").get("checkpoint"),
+    tx.objectStore("log").getAll(),
+    pages.count(),
+  ]);
+  const steps = records.flat();
+  const readPage = (number: number): Promise<string | undefined> => pages.get(number);
+  return findStoredEntry({ checkpoint: checkpoint as Checkpoint | undefined, steps, pageCount, readPage }, key);
+}
+
+async function readAll(tx: Reading): Promise<Stored & { records: number }> {
   const [checkpoint, pages, records] = await Promise.all([
     tx.objectStore("meta").get("checkpoint"),
     tx.objectStore("pages").getAll(),

@@ -41,6 +41,8 @@ export class LostError extends Error {
 export interface ReplicaPersistence {
   /** Reads everything, as it was at one moment. */
   load(): Promise<Stored>;
+  /** Reads one entry, as it was at one moment, and of everything else as little as it takes to know it. */
+  find(key: string): Promise<Entry | undefined>;
   /** Reads everything and, in the same transaction, takes the disk away from whoever had it. */
   claim(): Promise<Stored>;
   /** Makes these steps durable. They follow on what is there, or begin with a reset. */

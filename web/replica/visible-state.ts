@@ -6,6 +6,7 @@ import { OrderedMap } from "../../src/store.ts";
 import { packPages, unpackPage } from "../feed.ts";
 import type { StepLines, WholeState } from "../feed.ts";
 import type { Image, Stored } from "./replica-persistence.ts";
+import { stepsAfterCheckpoint } from "./stored-entry.ts";
 
 export class VisibleState {
   readonly #sorted = new OrderedMap<Entry>();
@@ -43,13 +44,13 @@ export class VisibleState {
     return { epoch: this.epoch, seq: this.seq, pages: packPages(this.#entries.walk()) };
   }
 
-  /**
-   * Reads what was stored; undefined if it does not parse or chain, and so must not be used at all. A step that ends
-   * before the checkpoint is left over from the time when the checkpoint was written.
-   */
-  static fromStored({ checkpoint, pages, steps }: Stored): VisibleState | undefined {
+  /** Reads what was stored; undefined if it does not parse or chain, and so must not be used at all. */
+  static fromStored(stored: Stored): VisibleState | undefined {
+    const { checkpoint, pages } = stored;
     const state = new VisibleState();
-    if (!checkpoint) return pages.length === 0 && steps.length === 0 ? state : undefined;
+    if (!checkpoint) return pages.length === 0 && stored.steps.length === 0 ? state : undefined;
+    const steps = stepsAfterCheckpoint(stored);
+    if (!steps) return undefined;
     for (const page of pages) {
       const entries = unpackPage(page);
       if (!entries) return undefined;
@@ -58,8 +59,6 @@ export class VisibleState {
     state.epoch = checkpoint.epoch;
     state.seq = checkpoint.seq;
     for (const step of steps) {
-      if (step.epoch !== state.epoch || step.reset || step.prev > state.seq) return undefined;
-      if (step.seq <= state.seq) continue;
       const changes = readLines(step);
       if (!changes) return undefined;
       state.#unsorted.push(changes);

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "vitest";
+import type { Entry } from "../../src/kv.ts";
+import { unpackPage } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import type { Stored } from "../replica/replica-persistence.ts";
 import { MemoryReplicaStore, newMemoryDisk } from "./memory-replica-store.ts";
@@ -72,6 +74,12 @@ const planted: Record<string, Store> = {
       await super.claim();
       await this.clear();
       return super.claim();
+    }
+  },
+  "finds what was there at its last checkpoint": class extends MemoryReplicaStore {
+    override async find(key: string): Promise<Entry | undefined> {
+      const { pages } = await this.load();
+      return pages.flatMap((page) => unpackPage(page)!).find((entry) => entry.key === key);
     }
   },
   "writes after it was closed": class extends MemoryReplicaStore {

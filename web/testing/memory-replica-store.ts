@@ -1,11 +1,13 @@
 // A replica's persistence in memory, for tests. The disk outlives the store, as a database outlives its connection.
 
 import { assert } from "../../src/assert.ts";
+import type { Entry } from "../../src/kv.ts";
 import { packPages } from "../feed.ts";
 import type { StepLines } from "../feed.ts";
 import { randomId } from "../random-id.ts";
 import { LostError } from "../replica/replica-persistence.ts";
 import type { Image, ReplicaPersistence, Stored } from "../replica/replica-persistence.ts";
+import { findStoredEntry } from "../replica/stored-entry.ts";
 
 export interface MemoryDisk {
   stored: Stored;
@@ -29,6 +31,11 @@ export class MemoryReplicaStore implements ReplicaPersistence {
   async load(): Promise<Stored> {
     this.#demandOpen();
     return structuredClone(this.#disk.stored);
+  }
+
+  async find(key: string): Promise<Entry | undefined> {
+    const { checkpoint, pages, steps } = await this.load();
+    return findStoredEntry({ checkpoint, steps, pageCount: pages.length, readPage: async (at) => pages[at] }, key);
   }
 
   async claim(): Promise<Stored> {

@@ -3,7 +3,7 @@
 
 import * as fc from "fast-check";
 import { encodeDownstream } from "../../src/codec.ts";
-import type { Change, Json, JsonValue } from "../../src/kv.ts";
+import type { Change, Entry, Json, JsonValue } from "../../src/kv.ts";
 import { BATCH_BYTES_MAX, VALUE_BYTES_MAX } from "../../src/limits.ts";
 import { demandEqual } from "../../src/testing/equality.ts";
 import { parseChanges } from "../feed.ts";
@@ -149,11 +149,29 @@ export function testReplicaPersistence(
         demandEqual(copy.show(), shown, `after ${action.do}`);
         const reader = await Copy.read(disk);
         demandEqual(reader.show(), shown, `read after ${action.do}`);
+        for (const key of KEYS)
+          demandEqual(await reader.store.find(key), entryOf(copy, key), `${key} after ${action.do}`);
         await reader.store.close();
       }
       await copy.store.close();
     });
     await fc.assert(property, { seed, numRuns: runs });
+  });
+
+  define("V2: finds one entry among many pages and many steps", async () => {
+    const disk = newDisk();
+    const copy = await Copy.open(disk);
+    const keyAt = (at: number): string => `k${String(at).padStart(5, "0")}`;
+    const all: Writes = Array.from({ length: 5000 }, (_, at) => [keyAt(2 * at + 1), { at, filling: "x".repeat(100) }]);
+    await copy.take(copy.next(all));
+    await copy.take(copy.next([[keyAt(1), null]]));
+    await copy.take(copy.next([[keyAt(777), "new"]]));
+    await copy.take(copy.next([[keyAt(778), "newer"]], { isSplit: true }));
+    const entries = new Map([...copy.state.toImage()!.entries].map((entry) => [entry.key, entry]));
+    for (let at = 0; at <= 10_001; at += 1 + (at % 97)) {
+      demandEqual(await copy.store.find(keyAt(at)), entries.get(keyAt(at)), keyAt(at));
+    }
+    await copy.store.close();
   });
 
   define("keeps the id of its replica", async () => {
@@ -320,6 +338,9 @@ export function testReplicaPersistence(
 const sizes = (copy: Copy): unknown[] =>
   [...copy.state.toImage()!.entries].map(({ key, value, seq }) => [key, JSON.stringify(value).length, seq]);
 
+const entryOf = (copy: Copy, wanted: string): Entry | undefined =>
+  [...(copy.state.toImage()?.entries ?? [])].find(({ key }) => key === wanted);
+
 async function lost(promise: Promise<unknown>): Promise<boolean> {
   return promise.then(
     () => false,
@@ -337,7 +358,8 @@ async function rejects(promise: Promise<unknown>): Promise<boolean> {
 // --- histories
 
 // Where the order of code points is not that of UTF-16, and what a database stores with two bytes for each letter.
-const keys = fc.constantFrom("a", "b", "\0", "é", "\uffff", "😀", "\ud7ff", "z".repeat(300));
+const KEYS = ["a", "b", "\0", "é", "\uffff", "😀", "\ud7ff", "z".repeat(300)];
+const keys = fc.constantFrom(...KEYS);
 const writes: fc.Arbitrary<Writes> = fc.array(fc.tuple(keys, fc.option(fc.jsonValue() as fc.Arbitrary<JsonValue>)), {
   maxLength: 4,
 });
