@@ -8,6 +8,8 @@ export const PROTOCOL_VERSION = 1;
 
 /** The WebSocket subprotocol of this version. */
 export const SUBPROTOCOL = "headwater.v1";
+/** Offered beside it by who takes compressed frames; never echoed. */
+export const DEFLATE_SUBPROTOCOL = "headwater.deflate";
 
 /** Who must have an update on disk before it is acknowledged: all of the in-sync set, the primary alone, or it and n secondaries. */
 export type Ack = "all" | "primary" | number;

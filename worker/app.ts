@@ -27,12 +27,13 @@ import type { Parsed, Refusal } from "../src/codec.ts";
 import { compareKeys } from "../src/kv.ts";
 import type { Range, Write } from "../src/kv.ts";
 import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
-import { SUBPROTOCOL } from "../src/protocol.ts";
+import { DEFLATE_SUBPROTOCOL, SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
 import { refusalOf } from "../src/rights.ts";
 import { Authenticator, Unauthorized } from "./auth.ts";
 import type { AuthEnv } from "./auth.ts";
 import { readBody } from "./body.ts";
+import { offersDeflate } from "./deflate.ts";
 import { ANYONE, attachGrant } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { logFailure } from "./log.ts";
@@ -378,7 +379,8 @@ function upgradeOf(c: RequestContext): Request {
     const isSpoken = offered.split(",").some((name) => name.trim() === SUBPROTOCOL);
     if (!isSpoken) throw new Refused(badRequest(`of the subprotocols only ${SUBPROTOCOL} is spoken here`));
     // What else is offered may be a token, which is none of the primary's business.
-    headers.set("Sec-WebSocket-Protocol", SUBPROTOCOL);
+    const passed = offersDeflate(c.req.raw.headers) ? `${SUBPROTOCOL}, ${DEFLATE_SUBPROTOCOL}` : SUBPROTOCOL;
+    headers.set("Sec-WebSocket-Protocol", passed);
   }
   return new Request("http://primary/", { headers });
 }

@@ -3,6 +3,7 @@
 import type { Memo, SessionId } from "../src/effects.ts";
 import type { Grant } from "./grant.ts";
 import { SocketSession } from "./sessions.ts";
+import type { Peer } from "./sessions.ts";
 
 /**
  * What is kept beside a socket while the object sleeps, as JSON in UTF-8: the platform has 16 kB for it, and would take
@@ -12,6 +13,7 @@ interface Attachment {
   session: SessionId;
   memo?: Memo;
   grant?: Grant;
+  deflates?: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -19,14 +21,14 @@ const encoder = new TextEncoder();
 export class HibernatingSession extends SocketSession {
   readonly #socket: WebSocket;
 
-  private constructor(socket: WebSocket, id: SessionId, grant: Grant | undefined) {
-    super(socket, id, grant);
+  private constructor(socket: WebSocket, id: SessionId, peer: Peer) {
+    super(socket, id, peer);
     this.#socket = socket;
   }
 
   /** A socket that has just been accepted. */
-  static open(socket: WebSocket, id: SessionId, grant: Grant | undefined): HibernatingSession {
-    const session = new HibernatingSession(socket, id, grant);
+  static open(socket: WebSocket, id: SessionId, peer: Peer): HibernatingSession {
+    const session = new HibernatingSession(socket, id, peer);
     session.remember(undefined);
     return session;
   }
@@ -34,7 +36,8 @@ export class HibernatingSession extends SocketSession {
   /** A socket that has outlived the memory of the object that accepted it, and what was kept beside it. */
   static reopen(socket: WebSocket): { session: HibernatingSession; memo: Memo | undefined } {
     const kept = JSON.parse(new TextDecoder().decode(socket.deserializeAttachment())) as Attachment;
-    return { session: new HibernatingSession(socket, kept.session, kept.grant), memo: kept.memo };
+    const { session: id, memo, grant, deflates = false } = kept;
+    return { session: new HibernatingSession(socket, id, { grant, deflates }), memo };
   }
 
   override remember(memo: Memo | undefined): void {
@@ -42,6 +45,7 @@ export class HibernatingSession extends SocketSession {
       session: this.id,
       ...(memo && { memo }),
       ...(this.grant && { grant: this.grant }),
+      ...(this.deflates && { deflates: true }),
     };
     this.#socket.serializeAttachment(encoder.encode(JSON.stringify(attachment)));
   }

@@ -57,7 +57,7 @@ it("M2, A2: takes an ack at once, without a look for company, and in its order b
   const sent: string[] = [];
   const socket = { readyState: 1, send: (text: string) => void sent.push(text), close: () => {} };
   let session: SocketSession;
-  driver.open((id) => (session = new SocketSession(socket, id, undefined)));
+  driver.open((id) => (session = new SocketSession(socket, id, { grant: undefined, deflates: false })));
   const states = (): string[] => driver.status().secondaries.map(({ state }) => state);
   const join = encodeUpstream({
     type: "join",
@@ -105,7 +105,7 @@ it("S3: a session whose time is over is neither heard nor told anything, wheneve
     };
     let session!: SocketSession;
     const grant = { read: null, write: null, sync: true, admin: false, expiresAt };
-    driver.open((id) => (session = new SocketSession(socket, id, grant)));
+    driver.open((id) => (session = new SocketSession(socket, id, { grant, deflates: false })));
     return { session, sent, closed };
   };
   const join = { type: "join", version: PROTOCOL_VERSION, mode: "durable", epoch: null, since: 0 } as const;

@@ -11,6 +11,7 @@ import type { PrimarySettings } from "../src/primary.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
 import type { ListPage } from "../src/store.ts";
+import { offersDeflate } from "./deflate.ts";
 import { grantOf } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { HibernatingSession } from "./hibernating-session.ts";
@@ -101,8 +102,9 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   #acceptSocket(request: Request): Response {
     const { 0: client, 1: socket } = new WebSocketPair();
     this.ctx.acceptWebSocket(socket);
+    const peer = { grant: grantOf(request.headers), deflates: offersDeflate(request.headers) };
     this.#driver.open((id) => {
-      const session = HibernatingSession.open(socket, id, grantOf(request.headers));
+      const session = HibernatingSession.open(socket, id, peer);
       this.#sockets.set(socket, session);
       return session;
     });

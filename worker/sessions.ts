@@ -8,6 +8,7 @@ import type { Json } from "../src/kv.ts";
 import { LINE_PATIENCE_MS } from "../src/limits.ts";
 import { CLOSE } from "../src/protocol.ts";
 import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
+import { Deflater } from "./deflate.ts";
 import type { Grant } from "./grant.ts";
 
 /** What the driver does with a session, whatever is behind it. */
@@ -24,25 +25,39 @@ export interface Session {
 /** A WebSocket, as far as a session uses it. */
 export interface Socket {
   readonly readyState: number;
-  send(text: string): void;
+  send(frame: string | Uint8Array): void;
   close(code: number, reason: string): void;
 }
 
+/** Who is at the other end of a socket. */
+export interface Peer {
+  grant: Grant | undefined;
+  /** Takes compressed frames. */
+  deflates: boolean;
+}
+
 const OPEN = 1;
+
+/** A piece of the walk of a secondary that joins. */
+const isPart = (message: Downstream<Json>): boolean => message.type === "snapshot" && message.seq < message.until;
 
 /** A WebSocket that lives no longer than the memory of its host. */
 export class SocketSession implements Session {
   readonly kind = "socket";
   readonly id: SessionId;
   readonly grant: Grant | undefined;
+  /** It takes compressed frames. */
+  readonly deflates: boolean;
   readonly #socket: Socket;
   readonly #lines = new LineReader();
+  readonly #deflater = new Deflater();
   #patience: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: Socket, id: SessionId, grant: Grant | undefined) {
+  constructor(socket: Socket, id: SessionId, { grant, deflates }: Peer) {
     this.#socket = socket;
     this.id = id;
     this.grant = grant;
+    this.deflates = deflates;
   }
 
   /** The messages that a frame completes and, if it is not of the protocol, why; then the socket is of no more use. */
@@ -76,7 +91,22 @@ export class SocketSession implements Session {
   send(messages: readonly Downstream<Json>[], encode: (message: Downstream<Json>) => string): void {
     // Its end may not have been heard of yet; the close event that follows ends the session.
     if (this.#socket.readyState !== OPEN) return;
-    for (const frame of packFrames(messages.map(encode))) this.#socket.send(frame);
+    const lines: string[] = [];
+    for (const message of messages) {
+      const line = encode(message);
+      const frame = this.deflates && isPart(message) ? this.#deflater.deflate(line) : undefined;
+      if (!frame) {
+        lines.push(line);
+        continue;
+      }
+      this.#sendLines(lines.splice(0));
+      this.#socket.send(frame);
+    }
+    this.#sendLines(lines);
+  }
+
+  #sendLines(lines: readonly string[]): void {
+    if (lines.length > 0) for (const frame of packFrames(lines)) this.#socket.send(frame);
   }
 
   remember(_memo: Memo | undefined): void {

@@ -1,7 +1,8 @@
 // The WebSocket of a replica: makes it, makes it again when it is gone, and notices when it is gone without a word. What
 // is said over it is none of its business, but for the two words of the watchdog, which are no lines of the protocol.
 
-import { CLOSE, SUBPROTOCOL } from "../../src/protocol.ts";
+import { CLOSE, DEFLATE_SUBPROTOCOL, SUBPROTOCOL } from "../../src/protocol.ts";
+import { canInflate, inflate } from "./inflate.ts";
 
 /** The first wait before a new attempt is at most this, and doubles with each that fails. */
 const BACKOFF_BASE_MS = 100;
@@ -56,6 +57,7 @@ export class Socket {
   #toGo = 0;
   #askedAt = 0;
   #patienceMs = PROOF_PATIENCE_MS;
+  #inflating: Promise<void> | undefined;
 
   /** `url` is the store's address, http or https. */
   constructor(url: string, events: SocketEvents) {
@@ -120,7 +122,8 @@ export class Socket {
   #open(token: string | undefined): void {
     let socket: WebSocket;
     try {
-      socket = new WebSocket(this.#url, token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${token}`]);
+      const offered = canInflate ? [SUBPROTOCOL, DEFLATE_SUBPROTOCOL] : [SUBPROTOCOL];
+      socket = new WebSocket(this.#url, token === undefined ? offered : [...offered, `token.${token}`]);
     } catch (error) {
       // A token that cannot stand in a subprotocol, or a page that may not connect there.
       this.#failures += 1;
@@ -128,6 +131,7 @@ export class Socket {
       this.#retry(REFUSED_BACKOFF_MS);
       return;
     }
+    socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#openTimer = setTimeout(() => this.drop("the connection does not open"), OPEN_PATIENCE_MS);
     socket.onopen = () => {
@@ -139,12 +143,30 @@ export class Socket {
     socket.onmessage = ({ data }) => {
       this.#hasHeard = true;
       if (data === "pong") this.#proven(true);
-      else if (typeof data === "string") this.#events.received(data);
+      else void this.#read(socket, data as string | ArrayBuffer);
     };
     socket.onclose = ({ code, reason }) => {
       const wasOpen = this.#watchTimer !== undefined;
       this.#gone(wasOpen, code, reason || (wasOpen ? "the connection was lost" : "the primary cannot be reached"));
     };
+  }
+
+  /** What comes while a frame is being inflated waits until that is read. */
+  async #read(socket: WebSocket, frame: string | ArrayBuffer): Promise<void> {
+    const before = this.#inflating;
+    if (before === undefined && typeof frame === "string") return this.#events.received(frame);
+    const text = typeof frame === "string" ? frame : inflate(frame);
+    const read = Promise.all([text, before]).then(
+      ([line]) => {
+        if (this.#socket === socket) this.#events.received(line);
+      },
+      () => {
+        if (this.#socket === socket) this.drop("the primary sent what cannot be inflated");
+      },
+    );
+    this.#inflating = read;
+    await read;
+    if (this.#inflating === read) this.#inflating = undefined;
   }
 
   #watch(): void {
@@ -195,6 +217,7 @@ export class Socket {
     clearInterval(this.#watchTimer);
     this.#watchTimer = undefined;
     this.#socket = undefined;
+    this.#inflating = undefined;
     this.#failures += 1;
     if (REFUSALS.includes(code)) this.#tokenNeed = "another";
     else if (!wasOpen && this.#tokenNeed === "any") this.#tokenNeed = "fresh";

@@ -6,11 +6,10 @@ import type { SessionId } from "../../src/effects.ts";
 import { COMPACT_EVERY_MS } from "../../src/limits.ts";
 import type { PrimarySettings } from "../../src/primary.ts";
 import type { PrimaryStub } from "../app.ts";
-import type { Grant } from "../grant.ts";
 import { logFailure } from "../log.ts";
 import { PrimaryDriver } from "../primary-driver.ts";
 import { SocketSession } from "../sessions.ts";
-import type { Socket } from "../sessions.ts";
+import type { Peer, Socket } from "../sessions.ts";
 import { SqlStore } from "../sql-store.ts";
 import { FileDatabase } from "./file-database.ts";
 
@@ -69,10 +68,10 @@ export class FilePrimary {
   }
 
   /** Begins the session of an open socket. */
-  accept(socket: Socket, grant: Grant | undefined): SocketEvents {
+  accept(socket: Socket, peer: Peer): SocketEvents {
     let session: SocketSession;
     const id: SessionId = this.#driver.open((id) => {
-      session = new SocketSession(socket, id, grant);
+      session = new SocketSession(socket, id, peer);
       return session;
     });
     return {

@@ -20,8 +20,9 @@ import type { PrimarySettings } from "../../src/primary.ts";
 import { SUBPROTOCOL } from "../../src/protocol.ts";
 import { createApp } from "../app.ts";
 import type { AppOptions, PrimaryNamespace } from "../app.ts";
+import { offersDeflate } from "../deflate.ts";
 import { grantOf } from "../grant.ts";
-import type { Grant } from "../grant.ts";
+import type { Peer } from "../sessions.ts";
 import { FilePrimary } from "./file-primary.ts";
 
 export interface NodeServerOptions {
@@ -106,12 +107,12 @@ export class NodeServer {
   /** The app decides as it does for every request. What it lets pass finds a primary that takes note and answers 200. */
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on("error", () => socket.destroy());
-    const found: { primary: FilePrimary; grant: Grant | undefined }[] = [];
+    const found: { primary: FilePrimary; peer: Peer }[] = [];
     const primaries: PrimaryNamespace = {
       getByName: (store) => {
         const primary = this.#primaryOf(store);
         const fetch = async ({ headers }: Request): Promise<Response> => {
-          found.push({ primary, grant: grantOf(headers) });
+          found.push({ primary, peer: { grant: grantOf(headers), deflates: offersDeflate(headers) } });
           return primary.refuseIfFull() ?? new Response();
         };
         return { ...primary.stub, fetch };
@@ -120,8 +121,8 @@ export class NodeServer {
     const answer = await this.#app.fetch(toRequest(request), { primaries });
     const [passed] = found;
     if (!passed || !answer.ok) return refuse(socket, answer);
-    const { primary, grant } = passed;
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => attend(webSocket, primary, grant));
+    const { primary, peer } = passed;
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => attend(webSocket, primary, peer));
   }
 }
 
@@ -147,8 +148,8 @@ async function refuse(socket: Duplex, answer: Response): Promise<void> {
   socket.end(Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), body]));
 }
 
-function attend(socket: WebSocket, primary: FilePrimary, grant: Grant | undefined): void {
-  const events = primary.accept(socket, grant);
+function attend(socket: WebSocket, primary: FilePrimary, peer: Peer): void {
+  const events = primary.accept(socket, peer);
   // A frame comes as one Buffer, whatever its kind, unless the socket is told to give something else.
   socket.on("message", (frame: Buffer, isBinary) => {
     events.receive(isBinary ? new Uint8Array(frame).buffer : frame.toString());
