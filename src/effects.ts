@@ -25,8 +25,11 @@ export interface Memo {
 export type PrimaryInput =
   /** The store is open. Inputs that came before are kept and taken now, in order. */
   | { type: "start" }
-  /** A peer has connected, or (with `memo`) was connected before the primary lost its memory. Without `rights` it has all. */
-  | { type: "connect"; session: SessionId; memo?: Memo; rights?: Rights }
+  /**
+   * A peer has connected, or (with `memo`) was connected before the primary lost its memory. Without `rights` it has all.
+   * Sessions of one `identity` share what one may ask for; without one each session stands for itself.
+   */
+  | { type: "connect"; session: SessionId; memo?: Memo; rights?: Rights; identity?: string }
   | { type: "disconnect"; session: SessionId }
   | { type: "receive"; session: SessionId; message: Upstream }
   /** The turn is over: order and commit what has come in. */

@@ -24,6 +24,16 @@ export const LINE_PATIENCE_MS = 30_000;
 /** What a session may make the primary send in one turn by asking: values, and walks from the start. */
 export const ASKED_BYTES_MAX = 4 * 1024 * 1024;
 
+/** What is asked for costs an operation for each begun piece of this size. */
+export const ASKED_BYTES_PER_OPERATION = 4096;
+/** Operations per second of one identity, and of everyone together; both can be set. */
+export const RATE_PER_IDENTITY = 5000;
+export const RATE_PER_STORE = 20_000;
+/** So many seconds' worth of operations may come at once. */
+export const QUOTA_BURST_S = 10;
+/** Identities whose rates are watched at a time. */
+export const QUOTA_OWNERS_MAX = 10_000;
+
 /** What may be un-acked per secondary before it leaves the in-sync set and is served by catch-up. */
 export const WINDOW_BYTES_MAX = 1024 * 1024;
 export const WINDOW_FRAMES_MAX = 256;
@@ -36,6 +46,8 @@ export const COMMIT_OPERATIONS_MAX = 5000;
 
 /** Updates that the primary has taken and not answered yet. */
 export const OPERATIONS_IN_FLIGHT_MAX = 10_000;
+/** Those of them that are of one identity or, without one, of one socket: nobody can take all the room. */
+export const OPERATIONS_PER_IDENTITY_MAX = 5000;
 /** Updates that one secondary has sent and that are not answered yet; the others wait with it. */
 export const OPERATIONS_SENT_MAX = 1000;
 /** Operations that wait with one secondary. */
@@ -52,6 +64,12 @@ export const COMPACT_EVERY_MS = 6 * 60 * 60 * 1000;
 export const IN_SYNC_MAX = 64;
 /** Sockets per store. */
 export const SOCKETS_MAX = 10_000;
+/** Sockets and streams of one identity per store: a browser has one for all its tabs. */
+export const SOCKETS_PER_IDENTITY_MAX = 100;
+/** Letters of an identity. */
+export const IDENTITY_LENGTH_MAX = 256;
+/** A member that owes acks and gives none for so long is closed when there is more for it. */
+export const SILENT_PATIENCE_MS = 120_000;
 /** Prefixes that a secondary may ask for. */
 export const PREFIXES_MAX = 32;
 /** A secondary's prefixes as JSON text; they are kept beside its socket, where the platform has 16 kB for them. */

@@ -4,10 +4,11 @@ import {
   DEADLINE_MS,
   IN_SYNC_MAX,
   MEMO_DELAY_MS,
-  OPERATIONS_IN_FLIGHT_MAX,
+  OPERATIONS_PER_IDENTITY_MAX,
   OUTCOMES_PER_CLIENT_MAX,
   PART_BYTES_MAX,
   PERSIST_RETRY_MS,
+  SILENT_PATIENCE_MS,
   WINDOW_BYTES_MAX,
 } from "./limits.ts";
 import type { Json } from "./kv.ts";
@@ -160,6 +161,15 @@ function rig(settings: Partial<PrimarySettings> = {}): Rig {
   const one = new Rig(settings);
   one.connect(1);
   return one;
+}
+
+/** Gives as many updates of each session as one identity may have in flight. */
+function fillFlight(one: Rig, sessions: number[]): void {
+  for (const session of sessions) {
+    for (let id = 1; id <= OPERATIONS_PER_IDENTITY_MAX; id++) {
+      one.feed({ type: "receive", session, message: insert(id, "a", "all", { clientId: `filler ${session}` }) });
+    }
+  }
 }
 
 describe("A. answers", () => {
@@ -755,20 +765,85 @@ describe("B. before a role, L. limits", () => {
 
   test("L1 beyond the operations in flight the primary is overloaded and says so", () => {
     const one = rig();
+    one.connect(2);
+    one.connect(3);
     one.disk = "hangs";
-    for (let id = 1; id <= OPERATIONS_IN_FLIGHT_MAX; id++)
-      one.feed({ type: "receive", session: 1, message: insert(id, "a") });
-    one.feed({ type: "receive", session: 1, message: insert(OPERATIONS_IN_FLIGHT_MAX + 1, "a") });
-    expect(one.read(1)).toMatchObject([{ code: "overloaded", applied: false }]);
+    fillFlight(one, [1, 2]);
+    one.feed({ type: "receive", session: 3, message: insert(1, "b") });
+    expect(one.read(3)).toMatchObject([{ code: "overloaded", applied: false }]);
+  });
+
+  test("L3 one identity, or one session without, has at most half of the room for what is in flight", () => {
+    for (const identities of [{}, { identity: "ann" }]) {
+      const one = new Rig();
+      one.disk = "hangs";
+      for (const session of [1, 2]) one.feed({ type: "connect", session, ...identities });
+      fillFlight(one, [1]);
+      const last = "identity" in identities ? 2 : 1;
+      one.feed({ type: "receive", session: last, message: insert(1, "b") });
+      const detail = expect.stringContaining("OPERATIONS_PER_IDENTITY_MAX") as string;
+      expect(one.read(last)).toMatchObject([{ code: "overloaded", applied: false, detail }]);
+      one.connect(3);
+      one.disk = "obeys";
+      one.send(3, insert(1, "c", "all", { clientId: "another" }));
+      expect(one.read(3)).toMatchObject([{ type: "operation-ack", id: 1 }]);
+      one.send(last, insert(2, "b"));
+      expect(one.read(last).at(-1)).toMatchObject({ type: "operation-ack", id: 2 });
+    }
+  });
+
+  test("L3 whoever asks for more than his rate is turned away for good, and not if it was done before", () => {
+    const one = rig({ rates: { identity: 10, store: 1000 } });
+    for (const session of [2, 3]) one.feed({ type: "connect", session, identity: "ann" });
+    one.send(2, ...Array.from({ length: 100 }, (_, index) => insert(index + 1, "a")));
+    expect(one.read(2).every(({ type }) => type === "operation-ack")).toBe(true);
+    one.send(3, insert(101, "b"), insert(1, "a"), { type: "get", clientId: "c", id: 102, key: "a" });
+    expect(one.read(3)).toMatchObject([
+      { id: 101, code: "rate-limited", applied: false },
+      { id: 1, code: "unconfirmed", applied: true, seq: 1 },
+      { id: 102, code: "rate-limited", applied: false },
+    ]);
+    one.send(1, insert(200, "other", "all", { clientId: "other" }));
+    expect(one.read(1)).toMatchObject([{ type: "operation-ack", id: 200 }]);
+    one.pass(1000);
+    one.send(3, insert(101, "b"), insert(103, "b"));
+    expect(one.read(3)).toMatchObject([
+      { id: 101, code: "rate-limited" },
+      { type: "operation-ack", id: 103 },
+    ]);
+    expect(one.primary.refuseRead("ann", one.now)).toBeUndefined();
+  });
+
+  test("L3 a member that acks again and again what it has acked is closed", () => {
+    const one = rig({ rates: { identity: 10, store: 1000 } });
+    one.send(1, insert(1, "a"));
+    one.follow(2);
+    for (let ack = 0; ack < 200; ack++) one.send(2, { type: "snapshot-ack", seq: 1 });
+    expect(one.closed).toMatchObject([{ session: 2, code: CLOSE.overloaded }]);
+  });
+
+  test("M7 a member that takes nothing is closed when there is more for it, and one that is slow is not", () => {
+    const one = rig();
+    one.follow(2, { mode: "memory", secondaryId: "slow" });
+    one.follow(3, { mode: "memory", secondaryId: "silent" });
+    one.send(1, insert(1, "a"), insert(2, "b"));
+    one.send(1, insert(3, "c"));
+    one.pass(SILENT_PATIENCE_MS - 1);
+    one.send(2, { type: "snapshot-ack", seq: 2 });
+    one.send(1, insert(4, "d"));
+    expect(one.closed).toEqual([]);
+    one.pass(1);
+    one.send(1, insert(5, "e"));
+    expect(one.closed).toMatchObject([{ session: 3, code: CLOSE.silent }]);
   });
 
   test("A3 a primary that is overloaded does not say of what it has applied that it has not", () => {
     const one = rig();
     one.send(1, insert(1, "a"));
     one.read(1);
+    one.connect(2);
     one.disk = "hangs";
-    for (let id = 2; id <= OPERATIONS_IN_FLIGHT_MAX + 1; id++)
-      one.feed({ type: "receive", session: 1, message: insert(id, "a") });
+    fillFlight(one, [1, 2]);
     one.feed({ type: "receive", session: 1, message: insert(1, "a", "all", { repeat: true }) });
     expect(one.read(1)).toMatchObject([{ id: 1, code: "unconfirmed", applied: true, seq: 1 }]);
   });
@@ -806,6 +881,23 @@ describe("B. before a role, L. limits", () => {
 });
 
 describe("S. rights", () => {
+  test("S4 M5 nobody takes over the place of another identity's secondary", () => {
+    const one = new Rig();
+    one.feed({ type: "connect", session: 1, identity: "ann" });
+    one.send(1, join(1, { secondaryId: "hers" }));
+    one.feed({ type: "connect", session: 2, identity: "bob" });
+    one.connect(3);
+    one.send(2, join(2, { secondaryId: "hers" }));
+    one.send(3, join(3, { secondaryId: "hers" }));
+    expect(one.closed.map(({ session, code }) => [session, code])).toEqual([
+      [2, CLOSE.superseded],
+      [3, CLOSE.superseded],
+    ]);
+    one.feed({ type: "connect", session: 4, identity: "ann" });
+    one.send(4, join(4, { secondaryId: "hers" }));
+    expect(one.closed.at(-1)).toMatchObject({ session: 1, code: CLOSE.superseded });
+  });
+
   test("S1 the outcome of a name tells nothing of a key that its session may know nothing of", () => {
     const rig = new Rig();
     rig.connect(1);

@@ -9,18 +9,20 @@ import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts"
 import { changeBytes } from "./kv.ts";
 import type { Json } from "./kv.ts";
 import {
-  ASKED_BYTES_MAX,
   CLIENT_LEASE_MS,
   LAG_LIMIT_MS,
   MEMO_DELAY_MS,
+  RATE_PER_IDENTITY,
+  RATE_PER_STORE,
   RESEND_MS,
   TOMBSTONES_KEPT,
   WINDOW_BYTES_MAX,
   WINDOW_FRAMES_MAX,
 } from "./limits.ts";
-import { CLOSE } from "./protocol.ts";
+import { CLOSE, writesOf } from "./protocol.ts";
 import type {
   Downstream,
+  FailureCode,
   Get,
   Join,
   MemberState,
@@ -30,6 +32,8 @@ import type {
   SnapshotAck,
   Upstream,
 } from "./protocol.ts";
+import { Quota } from "./quota.ts";
+import type { Rates } from "./quota.ts";
 import { Replicator } from "./replicator.ts";
 import type { LiveCommit, Start, Window } from "./replicator.ts";
 import { joinRefusalOf, mayKnow, refusalOf } from "./rights.ts";
@@ -48,6 +52,8 @@ export interface PrimarySettings {
   tombstonesKept: number;
   /** How long a client's record is kept after its last update. */
   clientLeaseMs: number;
+  /** How many operations a second may be asked for. */
+  rates: Rates;
 }
 
 export const PRIMARY_DEFAULTS: PrimarySettings = {
@@ -56,9 +62,18 @@ export const PRIMARY_DEFAULTS: PrimarySettings = {
   window: { bytes: WINDOW_BYTES_MAX, frames: WINDOW_FRAMES_MAX },
   tombstonesKept: TOMBSTONES_KEPT,
   clientLeaseMs: CLIENT_LEASE_MS,
+  rates: { identity: RATE_PER_IDENTITY, store: RATE_PER_STORE },
 };
 
 const ALL_RIGHTS: Rights = { read: null, write: null, sync: true };
+
+/** Whom a session serves. */
+interface Party {
+  rights: Rights;
+  identity: string | undefined;
+  /** Whose quota it uses: its identity's or, without one, its own. */
+  owner: string;
+}
 
 export interface MemberStatus {
   id: string;
@@ -75,9 +90,8 @@ export class Primary {
   #isStarted = false;
   #before: PrimaryInput[] = [];
   readonly #updates: Updates;
-  readonly #sessions = new Map<SessionId, Rights>();
-  /** What sessions have made this turn send by asking, in bytes. */
-  readonly #asked = new Map<SessionId, number>();
+  readonly #sessions = new Map<SessionId, Party>();
+  readonly #quota: Quota;
   /** Members that have acked more than is kept for a primary without memory, by when it is due. */
   readonly #dueMemos = new Map<SessionId, number>();
   #wakeAt: number | undefined;
@@ -87,6 +101,7 @@ export class Primary {
     this.#store = store;
     this.#settings = settings;
     this.#arbiter = new Arbiter(settings.lagLimitMs);
+    this.#quota = new Quota(settings.rates);
     this.#updates = new Updates(
       store,
       this.#arbiter,
@@ -130,22 +145,21 @@ export class Primary {
       case "start":
         return;
       case "connect":
-        this.#sessions.set(input.session, input.rights ?? ALL_RIGHTS);
+        this.#sessions.set(input.session, partyOf(input));
         if (input.memo) this.#restore(input.session, input.memo, now);
         return;
       case "disconnect":
         this.#sessions.delete(input.session);
-        this.#asked.delete(input.session);
         this.#leave(input.session);
         return;
       case "receive": {
-        const rights = this.#sessions.get(input.session);
+        const party = this.#sessions.get(input.session);
         // A session that was closed here may still have messages on the way.
-        if (rights) this.#receive(input.session, input.message, rights, now);
+        if (party) this.#receive(input.session, input.message, party, now);
         return;
       }
       case "commit":
-        this.#asked.clear();
+        this.#quota.endTurn();
         return this.#updates.commit(now);
       case "persisted":
         return this.#updates.persisted(now);
@@ -160,10 +174,10 @@ export class Primary {
     }
   }
 
-  #receive(session: SessionId, message: Upstream, rights: Rights, now: number): void {
+  #receive(session: SessionId, message: Upstream, party: Party, now: number): void {
     switch (message.type) {
       case "join":
-        return this.#join(session, message, rights, now);
+        return this.#join(session, message, party, now);
       case "leave":
         this.#emit({ type: "remember", session, memo: undefined });
         return this.#leave(session);
@@ -176,39 +190,53 @@ export class Primary {
       case "insert":
       case "remove":
       case "batch":
-        return this.#operate(session, message, rights, now);
+        return this.#operate(session, message, party, now);
       default:
         return unreachable(message);
     }
   }
 
-  #operate(session: SessionId, operation: Operation, rights: Rights, now: number): void {
-    const detail = refusalOf(operation, rights);
-    if (detail !== undefined) {
-      const { clientId, id } = operation;
-      const failed = { type: "operation-failed", clientId, id, code: "forbidden", applied: false, detail } as const;
-      return this.#send(session, failed); // S1
-    }
-    if (operation.type === "get") this.#get(session, operation);
-    else this.#updates.enqueue(session, operation, now);
+  #operate(session: SessionId, operation: Operation, party: Party, now: number): void {
+    const detail = refusalOf(operation, party.rights);
+    if (detail !== undefined) return this.#fail(session, operation, "forbidden", detail); // S1
+    if (operation.type === "get") return this.#get(session, operation, party, now);
+    const refusal = this.#quota.take(party.owner, writesOf(operation).length, now);
+    if (refusal === undefined) this.#updates.enqueue({ session, owner: party.owner }, operation, now);
+    else this.#updates.refuse(session, operation, refusal, now); // L3
+  }
+
+  #fail(session: SessionId, { clientId, id }: Operation, code: FailureCode, detail: string): void {
+    this.#send(session, { type: "operation-failed", clientId, id, code, applied: false, detail });
+  }
+
+  /** L3: whether a read that comes without a session may be done; else a sentence that says why not. */
+  refuseRead(identity: string | undefined, now: number): string | undefined {
+    return this.#quota.take(ownerOf(identity), 1, now);
   }
 
   // --- membership
 
-  #join(session: SessionId, join: Join, rights: Rights, now: number): void {
+  #join(session: SessionId, join: Join, { rights, identity }: Party, now: number): void {
     if (this.#arbiter.memberOf(session)) return; // The same Join, come twice: its walk goes on.
     const refusal = joinRefusalOf(join, rights);
     if (refusal !== undefined) return this.#close(session, CLOSE.forbidden, refusal); // S2
     const { secondaryId, mode, prefixes, epoch, since } = join;
     const older = this.#arbiter.memberNamed(secondaryId);
-    if (older && older.session !== session)
-      this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
+    if (older && this.#isOfAnother(older.session, identity))
+      return this.#close(session, CLOSE.superseded, "this secondary's id is that of another identity's"); // S4
+    if (older) this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
     const { epoch: own, head, floor } = this.#store;
     const reset = epoch !== own || since < floor || since > head;
     this.#send(session, { type: "joined-secondary", epoch: own, head, reset });
     // M1: a bootstrap is the walk from nothing, which needs no tombstones but those that come while it lasts.
     const start = { since: reset ? 0 : since, tombstonesAfter: reset ? head : 0, isStepOpen: true };
     this.#addMember({ session, secondaryId, mode, maySync: rights.sync }, prefixes, start, false, now);
+  }
+
+  /** Where nobody has an identity, an id is all that there is to go by. */
+  #isOfAnother(session: SessionId, identity: string | undefined): boolean {
+    const other = this.#sessions.get(session)?.identity;
+    return other !== undefined && other !== identity;
   }
 
   /** Takes a member in again that this primary served before it lost its memory. */
@@ -218,7 +246,7 @@ export class Primary {
     if (acked < this.#store.floor || acked > this.#store.head) return this.#sendAway(session);
     // It may have been sent, and have acked, whatever was durable here.
     const start = { since: acked, acked, sentMax: this.#store.head, tombstonesAfter: 0, isStepOpen: false };
-    const maySync = this.#sessions.get(session)!.sync;
+    const maySync = this.#sessions.get(session)!.rights.sync;
     this.#addMember({ session, secondaryId, mode, maySync }, prefixes, start, inSync, now);
   }
 
@@ -250,11 +278,20 @@ export class Primary {
     const member = this.#arbiter.memberOf(session);
     if (!member) return; // It has left; the ack was on its way.
     const { replicator } = member;
-    if (!(type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq, now)))
+    const owed = replicator.framesUnacked;
+    if (!(type === "part-ack" ? replicator.receive(seq, now) : replicator.ack(seq, now)))
       return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
+    if (replicator.framesUnacked === owed && !this.#mayRepeat(session, now)) return;
     this.#pump(member, now);
     if (!this.#review(member) && type === "snapshot-ack") this.#rememberSoon(member, now);
     if (member.state === "in-sync") this.#updates.confirm(); // Nobody waits for anyone else.
+  }
+
+  /** L3: an ack that tells nothing new is paid for, as anything else that is asked for. */
+  #mayRepeat(session: SessionId, now: number): boolean {
+    const refusal = this.#quota.take(this.#sessions.get(session)!.owner, 1, now);
+    if (refusal !== undefined) this.#close(session, CLOSE.overloaded, refusal);
+    return refusal === undefined;
   }
 
   #resend(session: SessionId, since: number, now: number): void {
@@ -269,19 +306,10 @@ export class Primary {
   /** Begins to send what a member has asked for. */
   #walk(member: Member, now: number): void {
     this.#pump(member, now);
-    if (this.#mayAsk(member.session, member.replicator.windowBytes)) return;
-    this.#close(
-      member.session,
-      CLOSE.overloaded,
-      `asked for more than ${ASKED_BYTES_MAX} bytes at once (ASKED_BYTES_MAX)`,
-    );
-  }
-
-  /** L1: a line of a few bytes can ask for megabytes, so what is asked for in one turn is counted. */
-  #mayAsk(session: SessionId, bytes: number): boolean {
-    const asked = (this.#asked.get(session) ?? 0) + bytes;
-    this.#asked.set(session, asked);
-    return asked <= ASKED_BYTES_MAX;
+    const { session, replicator } = member;
+    const { owner } = this.#sessions.get(session)!;
+    const refusal = this.#quota.ask({ session, owner }, replicator.windowBytes, now);
+    if (refusal !== undefined) this.#close(session, CLOSE.overloaded, refusal);
   }
 
   /** What it misses is not known any more: it comes back with a new Join and is bootstrapped. */
@@ -342,6 +370,10 @@ export class Primary {
 
   #replicate(live: LiveCommit, now: number): void {
     for (const member of this.#arbiter.members) {
+      if (member.replicator.isSilent(now)) {
+        this.#close(member.session, CLOSE.silent, "this secondary takes nothing of what it is sent"); // M7
+        continue;
+      }
       const snapshot = member.replicator.offer(live, now);
       if (snapshot) this.#send(member.session, snapshot);
       else if (snapshot === undefined) {
@@ -355,19 +387,11 @@ export class Primary {
     for (const snapshot of member.replicator.pump(this.#store, now)) this.#send(member.session, snapshot);
   }
 
-  #get(session: SessionId, { clientId, id, key }: Get): void {
+  #get(session: SessionId, get: Get, { owner }: Party, now: number): void {
+    const { clientId, id, key } = get;
     const entry = this.#store.get(key) ?? null;
-    if (!this.#mayAsk(session, entry ? changeBytes(entry) : 0)) {
-      const detail = `more than ${ASKED_BYTES_MAX} bytes were asked for at once (ASKED_BYTES_MAX)`;
-      return this.#send(session, {
-        type: "operation-failed",
-        clientId,
-        id,
-        code: "overloaded",
-        applied: false,
-        detail,
-      });
-    }
+    const refusal = this.#quota.ask({ session, owner }, entry ? changeBytes(entry) : 0, now);
+    if (refusal !== undefined) return this.#fail(session, get, "rate-limited", refusal);
     this.#send(session, { type: "get-result", clientId, id, entry, seq: this.#store.head });
   }
 
@@ -432,9 +456,9 @@ export class Primary {
       return;
     }
     const { session, message } = effect;
-    const rights = this.#sessions.get(session);
-    if (!rights) return; // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
-    this.#effects.push({ type: "send", session, message: withinRights(message, rights) });
+    const party = this.#sessions.get(session);
+    if (!party) return; // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
+    this.#effects.push({ type: "send", session, message: withinRights(message, party.rights) });
   }
 
   #send(session: SessionId, message: Downstream<Json>): void {
@@ -447,6 +471,12 @@ export class Primary {
     this.#leave(session);
   }
 }
+
+function partyOf({ session, rights = ALL_RIGHTS, identity }: PrimaryInput & { type: "connect" }): Party {
+  return { rights, identity, owner: ownerOf(identity) ?? `session ${session}` };
+}
+
+const ownerOf = (identity: string | undefined): string | undefined => identity && `identity ${identity}`;
 
 /** S1: under one name others may have failed at a key that this session may know nothing of. */
 function withinRights(message: Downstream<Json>, rights: Rights): Downstream<Json> {

@@ -187,6 +187,8 @@ export const CLOSE = {
   expired: 4401,
   /** It has asked for more than it may read. */
   forbidden: 4403,
+  /** It takes nothing of what it is sent. */
+  silent: 4408,
   superseded: 4409,
   tooFarBehind: 4410,
   overloaded: 4429,

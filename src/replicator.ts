@@ -16,6 +16,7 @@
 import { assert } from "./assert.ts";
 import { changeBytes, isCovered } from "./kv.ts";
 import type { Change, Json } from "./kv.ts";
+import { SILENT_PATIENCE_MS } from "./limits.ts";
 import type { Snapshot } from "./protocol.ts";
 import type { PrimaryStore } from "./store.ts";
 
@@ -63,6 +64,8 @@ export class Replicator {
   #missedBytes = 0;
   #missedCommits = 0;
   #lastAckTookMs = 0;
+  /** When an ack last made room. */
+  #heardAt = 0;
 
   constructor(prefixes: readonly string[] | undefined, start: Start, limit: Window) {
     this.prefixes = prefixes;
@@ -101,6 +104,16 @@ export class Replicator {
   /** When the oldest un-acked snapshot was sent. */
   get oldestUnackedAt(): number | undefined {
     return this.#window[0]?.at;
+  }
+
+  get framesUnacked(): number {
+    return this.#window.length;
+  }
+
+  /** M7: it owes acks and has given none for a long time. */
+  isSilent(now: number): boolean {
+    const owedSince = this.oldestUnackedAt;
+    return owedSince !== undefined && now - Math.max(owedSince, this.#heardAt) >= SILENT_PATIENCE_MS;
   }
 
   get isWindowFull(): boolean {
@@ -173,7 +186,7 @@ export class Replicator {
   /** Takes a SnapshotAck. False if it names what was never sent. */
   ack(seq: number, now: number): boolean {
     const taken = this.#window.findLast((snapshot) => snapshot.seq <= seq);
-    if (!this.receive(seq)) return false;
+    if (!this.receive(seq, now)) return false;
     if (taken) this.#lastAckTookMs = now - taken.at;
     this.#acked = Math.max(this.acked, seq);
     this.#confirmed = Math.max(this.#confirmed, seq);
@@ -181,7 +194,7 @@ export class Replicator {
   }
 
   /** Takes a PartAck. False if it names what was never sent. */
-  receive(seq: number): boolean {
+  receive(seq: number, now: number): boolean {
     if (seq > this.#sentMax) return false;
     this.#received = Math.max(this.#received, seq);
     this.#sent = Math.max(this.#sent, seq);
@@ -192,6 +205,7 @@ export class Replicator {
       count += 1;
     }
     if (count > 0) this.#window.splice(0, count);
+    if (count > 0) this.#heardAt = now;
     return true;
   }
 

@@ -13,15 +13,17 @@ import { assert } from "./assert.ts";
 import type { PrimaryEffect, SessionId } from "./effects.ts";
 import { Group } from "./group.ts";
 import type { Decision } from "./group.ts";
-import { DEADLINE_MS, OPERATIONS_IN_FLIGHT_MAX, PERSIST_RETRY_MS } from "./limits.ts";
+import { DEADLINE_MS, OPERATIONS_IN_FLIGHT_MAX, OPERATIONS_PER_IDENTITY_MAX, PERSIST_RETRY_MS } from "./limits.ts";
 import { keysOf } from "./protocol.ts";
-import type { FailureCode, OperationFailed, Update } from "./protocol.ts";
+import type { FailureCode, OperationAck, OperationFailed, Update } from "./protocol.ts";
 import { LiveCommit } from "./replicator.ts";
 import type { Commit, OutcomeRecord, PrimaryStore } from "./store.ts";
 
 /** An update on its way to its answer. */
 interface Pending {
   session: SessionId;
+  /** Whose room it takes; undefined while it takes none. */
+  owner?: string | undefined;
   update: Update;
   deadline: number;
   isAnswered: boolean;
@@ -59,6 +61,8 @@ export class Updates {
   // what waits for the whole set. Repeats and what waits for a number of secondaries are the others.
   #waiting: Waiting[] = [];
   #others: Waiting[] = [];
+  /** Updates that have been taken and not answered, by owner. */
+  readonly #held = new Map<string, number>();
   // Outcomes of what was turned away without a commit; they are written with the next one.
   #refusals: Refusal[] = [];
 
@@ -98,13 +102,24 @@ export class Updates {
     );
   }
 
-  enqueue(session: SessionId, update: Update, now: number): void {
+  enqueue({ session, owner }: { session: SessionId; owner: string }, update: Update, now: number): void {
     const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
+    const own = this.#held.get(owner) ?? 0;
     if (this.size >= OPERATIONS_IN_FLIGHT_MAX) {
       const detail = `${OPERATIONS_IN_FLIGHT_MAX} operations are in flight (OPERATIONS_IN_FLIGHT_MAX)`;
       return this.#decline(pending, "overloaded", detail);
     }
-    this.#queue.push(pending);
+    if (own >= OPERATIONS_PER_IDENTITY_MAX) {
+      const detail = `${own} operations of this identity are in flight (OPERATIONS_PER_IDENTITY_MAX)`;
+      return this.#decline(pending, "overloaded", detail);
+    }
+    this.#held.set(owner, own + 1);
+    this.#queue.push({ ...pending, owner });
+  }
+
+  /** L3: turns away an update that its sender may not ask for at present. */
+  refuse(session: SessionId, update: Update, detail: string, now: number): void {
+    this.#decline({ session, update, deadline: now, isAnswered: false }, "rate-limited", detail);
   }
 
   commit(now: number): void {
@@ -180,10 +195,20 @@ export class Updates {
     for (const waiting of others) if (isConfirmed(waiting)) this.#acknowledge(waiting);
   }
 
-  #acknowledge({ session, update, seq }: Waiting): void {
+  #acknowledge(waiting: Waiting): void {
+    const { update, seq } = waiting;
     const { clientId, id } = update;
     const { replicas } = this.#arbiter.count(keysOf(update), seq);
-    this.#emit({ type: "send", session, message: { type: "operation-ack", clientId, id, seq, replicas } });
+    this.#answer(waiting, { type: "operation-ack", clientId, id, seq, replicas });
+  }
+
+  /** The one answer of an update (A1). */
+  #answer({ session, owner }: Pending, message: OperationAck | OperationFailed): void {
+    this.#emit({ type: "send", session, message });
+    if (owner === undefined) return;
+    const left = this.#held.get(owner)! - 1;
+    if (left > 0) this.#held.set(owner, left);
+    else this.#held.delete(owner);
   }
 
   /** P2, A3: it does not happen, and its name is remembered so that a repeat does not make it happen. */
@@ -195,9 +220,9 @@ export class Updates {
     this.#fail(pending, { code, applied: false, ...(detail !== undefined && { detail }) });
   }
 
-  #fail({ session, update }: Pending, failure: Failure): void {
-    const { clientId, id } = update;
-    this.#emit({ type: "send", session, message: { type: "operation-failed", clientId, id, ...failure } });
+  #fail(pending: Pending, failure: Failure): void {
+    const { clientId, id } = pending.update;
+    this.#answer(pending, { type: "operation-failed", clientId, id, ...failure });
   }
 
   /** A1: gives every update whose deadline has come the answer that is true of it. */

@@ -287,7 +287,8 @@ function isOutcome({ applied, code }: OperationFailedError): boolean {
   return applied !== undefined || !isPassing(code);
 }
 
-const isPassing = (code: string): boolean => code === "unavailable" || code === "overloaded" || code === "internal";
+const PASSING: readonly string[] = ["unavailable", "overloaded", "rate-limited", "internal"];
+const isPassing = (code: string): boolean => PASSING.includes(code);
 
 async function* linesOf(response: Response): AsyncGenerator<string> {
   let rest = "";

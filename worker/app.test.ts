@@ -644,7 +644,12 @@ describe("the app's own routes", () => {
       floor: 0,
       entries: 1,
       secondaries: [{ id: "peer", mode: "durable", state: "in-sync", acked: 1, lagMs: 0 }],
-      settings: { lagLimitMs: 1000, tombstonesKept: 10_000, clientLeaseMs: 86_400_000 },
+      settings: {
+        lagLimitMs: 1000,
+        tombstonesKept: 10_000,
+        clientLeaseMs: 86_400_000,
+        rates: { identity: 5000, store: 20_000 },
+      },
     });
     peer.close();
   });

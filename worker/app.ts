@@ -23,7 +23,7 @@ import {
   readStoreName,
   readValue,
 } from "../src/codec.ts";
-import type { Parsed, Refusal } from "../src/codec.ts";
+import type { Refusal } from "../src/codec.ts";
 import { compareKeys } from "../src/kv.ts";
 import type { Range, Write } from "../src/kv.ts";
 import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
@@ -54,6 +54,7 @@ import {
 import type { PrimaryDriver, StoreMetrics } from "./primary-driver.ts";
 import type { Primary } from "./primary-host.ts";
 import { problem } from "./problem.ts";
+import type { ProblemCode } from "./problem.ts";
 import { STREAM_TYPES } from "./stream.ts";
 import type { StreamForm } from "./stream.ts";
 
@@ -282,7 +283,7 @@ async function getEntry(c: RequestContext): Promise<Response> {
   const key = keyOf(c);
   const refusal = refusalOf({ type: "get", clientId: null, id: 1, key }, c.var.grant);
   if (refusal !== undefined) return fail(c, "forbidden", refusal);
-  const entry = await asked(c.var.primary.get(key));
+  const entry = demand(await asked(c.var.primary.get(key, c.var.grant)));
   if (!entry) return fail(c, "not-found", "the store has no such key");
   const headers = { ETag: `"${entry.seq}"`, "Cache-Control": "no-cache" };
   if (c.req.header("If-None-Match") === headers.ETag) return c.body(null, 304, headers);
@@ -338,7 +339,7 @@ async function listEntries(c: RequestContext): Promise<Response> {
   const reverse = demand(readFlag(c.req.query("reverse") || "false", "reverse"));
   const limit = demand(readInteger(c.req.query("limit") || `${LIST_LIMIT_DEFAULT}`, "limit", 1, LIST_LIMIT_MAX));
   const range = rangeOf(c, reverse);
-  const { entries, hasMore, seq } = await asked(c.var.primary.list(range, limit, reverse, c.var.grant));
+  const { entries, hasMore, seq } = demand(await asked(c.var.primary.list(range, limit, reverse, c.var.grant)));
   const last = entries.at(-1);
   const cursor = hasMore && last ? `,"cursor":"${encodeCursor(last.key)}"` : "";
   const body = `{"entries":[${entries.map(encodeEntry).join(",")}]${cursor},"seq":${seq}}`;
@@ -407,8 +408,8 @@ const segmentOf = (c: RequestContext, index: number): string => new URL(c.req.ur
 
 /** The request is refused before the primary has heard of it. */
 class Refused extends Error {
-  readonly refusal: Refusal;
-  constructor(refusal: Refusal) {
+  readonly refusal: { ok: false; code: ProblemCode; detail: string };
+  constructor(refusal: Refused["refusal"]) {
     super(refusal.detail);
     this.refusal = refusal;
   }
@@ -421,7 +422,7 @@ class PrimaryFailed extends Error {
 
 const badRequest = (detail: string): Refusal => ({ ok: false, code: "bad-request", detail });
 
-function demand<Value>(parsed: Parsed<Value>): Value {
+function demand<Value>(parsed: { ok: true; value: Value } | Refused["refusal"]): Value {
   if (!parsed.ok) throw new Refused(parsed);
   return parsed.value;
 }

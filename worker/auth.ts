@@ -4,7 +4,7 @@
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import { readKey } from "../src/codec.ts";
-import { PREFIXES_MAX, RIGHTS_BYTES_MAX, TOKEN_STORES_MAX } from "../src/limits.ts";
+import { IDENTITY_LENGTH_MAX, PREFIXES_MAX, RIGHTS_BYTES_MAX, TOKEN_STORES_MAX } from "../src/limits.ts";
 import { ANYONE } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 
@@ -124,12 +124,18 @@ function isSignedWithSecret(token: string): boolean {
 }
 
 /** What a token's claim says of a store; null if it does not name it. */
-function toGrant({ exp, headwater }: JWTPayload, store: string): Grant | null {
+function toGrant({ exp, sub, headwater }: JWTPayload, store: string): Grant | null {
   const flaw = flawOf(headwater);
   if (flaw !== undefined) throw new Unauthorized(`the token's claim \`headwater\`: ${flaw}`);
+  if (sub !== undefined && sub.length > IDENTITY_LENGTH_MAX) {
+    throw new Unauthorized(
+      `the token's claim \`sub\` has more than ${IDENTITY_LENGTH_MAX} letters (IDENTITY_LENGTH_MAX)`,
+    );
+  }
   const { stores, read = true, write = false, sync = false, admin = false } = headwater as TokenClaim;
   if (!stores.some((name) => isNamed(store, name))) return null;
-  return { read: toPrefixes(read), write: toPrefixes(write), sync, admin, expiresAt: exp! * 1000 };
+  const rights = { read: toPrefixes(read), write: toPrefixes(write), sync, admin, expiresAt: exp! * 1000 };
+  return sub === undefined ? rights : { ...rights, identity: sub };
 }
 
 const isNamed = (store: string, name: string): boolean =>

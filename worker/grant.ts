@@ -5,6 +5,8 @@ import type { Rights } from "../src/rights.ts";
 
 /** What a request may do with one store, and for how long. */
 export interface Grant extends Rights {
+  /** Who it is, by a name that lasts, of up to 256 letters: what one may ask for is counted by it. */
+  identity?: string;
   /** Reserved for what concerns a store as a whole; no route asks for it yet. */
   admin: boolean;
   /** When it ends, in milliseconds since 1970; left out: not before its session does. */

@@ -80,6 +80,7 @@ const STATUS = object({
     lagLimitMs: { type: "integer" },
     tombstonesKept: { type: "integer" },
     clientLeaseMs: { type: "integer" },
+    rates: object({ identity: { type: "integer" }, store: { type: "integer" } }),
   }),
 });
 const PROBLEM = object(

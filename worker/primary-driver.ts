@@ -8,7 +8,7 @@ import { unreachable } from "../src/assert.ts";
 import { encodeDownstream } from "../src/codec.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "../src/effects.ts";
 import type { Entry, Json, Range } from "../src/kv.ts";
-import { SOCKETS_MAX } from "../src/limits.ts";
+import { SOCKETS_MAX, SOCKETS_PER_IDENTITY_MAX } from "../src/limits.ts";
 import { Primary } from "../src/primary.ts";
 import type { MemberStatus, PrimarySettings } from "../src/primary.ts";
 import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
@@ -31,7 +31,7 @@ export interface StoreStatus {
   floor: number;
   entries: number;
   secondaries: MemberStatus[];
-  settings: Pick<PrimarySettings, "lagLimitMs" | "tombstonesKept" | "clientLeaseMs">;
+  settings: Pick<PrimarySettings, "lagLimitMs" | "tombstonesKept" | "clientLeaseMs" | "rates">;
 }
 
 /** A store's figures; the counters begin when the primary was last loaded. */
@@ -45,6 +45,16 @@ export interface StoreMetrics {
   secondaries: Record<MemberState, number>;
   rowsWritten: number;
 }
+
+/** More is asked for than may be. */
+interface Overdrawn {
+  ok: false;
+  code: "rate-limited";
+  detail: string;
+}
+
+/** What is answered to who reads without a session. */
+export type Answer<Value> = { ok: true; value: Value } | Overdrawn;
 
 /** What a driver needs of the platform that it runs on. */
 export interface Platform {
@@ -64,8 +74,8 @@ export interface Platform {
 
 const connectOf = (session: SessionId, { grant }: Session): PrimaryInput & { type: "connect" } => {
   if (!grant) return { type: "connect", session };
-  const { read, write, sync } = grant;
-  return { type: "connect", session, rights: { read, write, sync } };
+  const { read, write, sync, identity } = grant;
+  return { type: "connect", session, rights: { read, write, sync }, ...(identity !== undefined && { identity }) };
 };
 
 const isAck = ({ type }: Upstream): boolean => type === "snapshot-ack" || type === "part-ack";
@@ -84,6 +94,8 @@ export class PrimaryDriver {
   readonly #machine: Primary;
   readonly #sessions = new Map<SessionId, Session>();
   readonly #open: Record<Session["kind"], number> = { socket: 0, stream: 0, request: 0 };
+  /** Sockets and streams by identity. */
+  readonly #openBy = new Map<string | undefined, number>();
   #nextSession: SessionId = 1;
   #inbox: { input: PrimaryInput; now: number }[] = [];
   #turn: Promise<void> | undefined;
@@ -145,12 +157,14 @@ export class PrimaryDriver {
   }
 
   /** The entry at this key, as it is at the moment. */
-  get(key: string): Entry<Json> | null {
-    return this.#store.get(key) ?? null;
+  get(key: string, grant?: Grant): Answer<Entry<Json> | null> {
+    return this.#refuseRead(grant) ?? { ok: true, value: this.#store.get(key) ?? null };
   }
 
   /** The entries of a range and the head that they are true of; of those only what `grant` lets be read. */
-  list(range: Range, limit: number, reverse: boolean, grant?: Grant): ListPage & { seq: number } {
+  list(range: Range, limit: number, reverse: boolean, grant?: Grant): Answer<ListPage & { seq: number }> {
+    const refusal = this.#refuseRead(grant);
+    if (refusal) return refusal;
     const page: ListPage = { entries: [], hasMore: false };
     for (const part of partsOf(range, grant?.read ?? null, reverse)) {
       const left = limit - page.entries.length;
@@ -161,11 +175,17 @@ export class PrimaryDriver {
       page.hasMore ||= hasMore;
       if (page.hasMore) break;
     }
-    return { ...page, seq: this.#store.head };
+    return { ok: true, value: { ...page, seq: this.#store.head } };
+  }
+
+  /** L3 */
+  #refuseRead(grant: Grant | undefined): Overdrawn | undefined {
+    const detail = this.#machine.refuseRead(grant?.identity, this.#now());
+    return detail === undefined ? undefined : { ok: false, code: "rate-limited", detail };
   }
 
   status(): StoreStatus {
-    const { lagLimitMs, tombstonesKept, clientLeaseMs } = this.#settings;
+    const { lagLimitMs, tombstonesKept, clientLeaseMs, rates } = this.#settings;
     const { epoch, head, floor } = this.#store;
     return {
       epoch,
@@ -173,7 +193,7 @@ export class PrimaryDriver {
       floor,
       entries: this.#store.countEntries(),
       secondaries: this.#machine.members(this.#now()),
-      settings: { lagLimitMs, tombstonesKept, clientLeaseMs },
+      settings: { lagLimitMs, tombstonesKept, clientLeaseMs, rates },
     };
   }
 
@@ -222,9 +242,13 @@ export class PrimaryDriver {
   }
 
   /** The answer to whoever wants to open a socket or a stream while there are too many. */
-  refuseIfFull(): Response | undefined {
-    if (this.#open.socket + this.#open.stream < SOCKETS_MAX) return undefined;
-    return problem("overloaded", { detail: `${SOCKETS_MAX} sockets are open (SOCKETS_MAX)` });
+  refuseIfFull(grant: Grant | undefined): Response | undefined {
+    if (this.#open.socket + this.#open.stream >= SOCKETS_MAX) {
+      return problem("overloaded", { detail: `${SOCKETS_MAX} sockets are open (SOCKETS_MAX)` });
+    }
+    if ((this.#openBy.get(grant?.identity) ?? 0) < SOCKETS_PER_IDENTITY_MAX) return undefined;
+    const detail = `${SOCKETS_PER_IDENTITY_MAX} sockets of this identity are open (SOCKETS_PER_IDENTITY_MAX)`;
+    return problem("rate-limited", { detail });
   }
 
   // --- sessions
@@ -293,15 +317,24 @@ export class PrimaryDriver {
     const expiresAt = session.grant?.expiresAt;
     if (expiresAt !== undefined && session.kind !== "request") this.#platform.expiring(expiresAt);
     this.#sessions.set(id, session);
-    this.#open[session.kind] += 1;
+    this.#countOpen(session, 1);
   }
 
   #forget(id: SessionId): Session | undefined {
     const session = this.#sessions.get(id);
     if (!session) return undefined;
     this.#sessions.delete(id);
-    this.#open[session.kind] -= 1;
+    this.#countOpen(session, -1);
     return session;
+  }
+
+  #countOpen({ kind, grant }: Session, change: 1 | -1): void {
+    this.#open[kind] += change;
+    const identity = grant?.identity;
+    if (identity === undefined || kind === "request") return;
+    const count = (this.#openBy.get(identity) ?? 0) + change;
+    if (count > 0) this.#openBy.set(identity, count);
+    else this.#openBy.delete(identity);
   }
 
   // --- turns

@@ -12,14 +12,14 @@ import {
 import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
 import type { Outcome, Snapshot, Update } from "../src/protocol.ts";
 import type { AppEnv } from "./app.ts";
-import type { StoreStatus } from "./primary-driver.ts";
+import type { Answer, StoreStatus } from "./primary-driver.ts";
 import type { Primary } from "./primary-host.ts";
 import { Peer } from "./testing/peer.ts";
 
 /** A primary as these tests ask it: the platform's own type of a stub takes unions of plain values apart. */
 interface Stub {
   operate(update: Update): Promise<Outcome>;
-  get(key: string): Promise<Entry<Json> | null>;
+  get(key: string): Promise<Answer<Entry<Json> | null>>;
   status(): Promise<StoreStatus>;
   fetch(request: Request): Promise<Response>;
 }
@@ -344,7 +344,7 @@ describe("a primary that has slept", () => {
     const first = await primary.operate(update);
     await evictDurableObject(object);
     expect(await primary.operate({ ...update, key: "b" } as Update)).toEqual(first);
-    expect(await primary.get("b")).toBeNull();
+    expect(await primary.get("b")).toEqual({ ok: true, value: null });
     expect((await primary.status()).head).toBe(1);
   });
 });
@@ -435,7 +435,7 @@ describe("SQLite that refuses", () => {
     await peer.enter("peer");
     await refuse(object, sentence);
     expect(await primary.operate(insertOf("a"))).toMatchObject({ code, applied: false });
-    expect(await primary.get("a")).toBeNull();
+    expect(await primary.get("a")).toEqual({ ok: true, value: null });
     await relent(object);
     const outcome = primary.operate(insertOf("b"));
     expect(await peer.expect("snapshot")).toMatchObject({ prev: 0, seq: 1, changes: [{ key: "b" }] });

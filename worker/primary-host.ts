@@ -18,7 +18,7 @@ import { HibernatingSession } from "./hibernating-session.ts";
 import { logFailure } from "./log.ts";
 import { ObjectDatabase } from "./object-database.ts";
 import { PrimaryDriver } from "./primary-driver.ts";
-import type { StoreMetrics, StoreStatus } from "./primary-driver.ts";
+import type { Answer, StoreMetrics, StoreStatus } from "./primary-driver.ts";
 import type { Session } from "./sessions.ts";
 import { SqlStore } from "./sql-store.ts";
 
@@ -30,6 +30,9 @@ export interface PrimarySettingsEnv {
   TOMBSTONES_KEPT?: string;
   /** `clientLeaseMs`: for how long a client may repeat an update, in milliseconds. */
   CLIENT_LEASE_MS?: string;
+  /** `rates.identity` and `rates.store`: operations per second of one identity, and of everyone together. */
+  RATE_PER_IDENTITY?: string;
+  RATE_PER_STORE?: string;
 }
 
 /** The Durable Object that is one store's primary. Its methods answer in plain values; outcomes are never thrown. */
@@ -48,6 +51,10 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       lagLimitMs: readSetting(env, "LAG_LIMIT_MS", LAG_LIMIT_MS_MIN, LAG_LIMIT_MS_MAX) ?? PRIMARY_DEFAULTS.lagLimitMs,
       tombstonesKept: readSetting(env, "TOMBSTONES_KEPT", 0, 1_000_000) ?? PRIMARY_DEFAULTS.tombstonesKept,
       clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
+      rates: {
+        identity: readSetting(env, "RATE_PER_IDENTITY", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.identity,
+        store: readSetting(env, "RATE_PER_STORE", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.store,
+      },
     };
     this.#driver = new PrimaryDriver(this.#store, settings, {
       glance,
@@ -72,12 +79,12 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   /** The entry at this key, as it is at the moment. */
-  get(key: string): Entry<Json> | null {
-    return this.#driver.get(key);
+  get(key: string, grant?: Grant): Answer<Entry<Json> | null> {
+    return this.#driver.get(key, grant);
   }
 
   /** The entries of a range and the head that they are true of. */
-  list(range: Range, limit: number, reverse: boolean, grant?: Grant): ListPage & { seq: number } {
+  list(range: Range, limit: number, reverse: boolean, grant?: Grant): Answer<ListPage & { seq: number }> {
     return this.#driver.list(range, limit, reverse, grant);
   }
 
@@ -91,7 +98,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
 
   /** Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. */
   override async fetch(request: Request): Promise<Response> {
-    const refusal = this.#driver.refuseIfFull();
+    const refusal = this.#driver.refuseIfFull(grantOf(request.headers));
     if (refusal) return refusal;
     const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
     return isUpgrade ? this.#acceptSocket(request) : this.#driver.openStream(request);

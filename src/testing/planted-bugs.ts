@@ -48,7 +48,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "the ack of a part counts as the ack of a snapshot",
     seed: 8,
     file: "primary.ts",
-    right: `type === "part-ack" ? replicator.receive(seq) : replicator.ack(seq, now)`,
+    right: `type === "part-ack" ? replicator.receive(seq, now) : replicator.ack(seq, now)`,
     wrong: `replicator.ack(seq, now)`,
   },
   {

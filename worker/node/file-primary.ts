@@ -6,6 +6,8 @@ import type { SessionId } from "../../src/effects.ts";
 import { COMPACT_EVERY_MS } from "../../src/limits.ts";
 import type { PrimarySettings } from "../../src/primary.ts";
 import type { PrimaryStub } from "../app.ts";
+import { grantOf } from "../grant.ts";
+import type { Grant } from "../grant.ts";
 import { logFailure } from "../log.ts";
 import { PrimaryDriver } from "../primary-driver.ts";
 import { SocketSession } from "../sessions.ts";
@@ -54,17 +56,17 @@ export class FilePrimary {
     const driver = this.#driver;
     this.stub = {
       operate: (update, grant) => driver.operate(update, grant),
-      get: async (key) => driver.get(key),
+      get: async (key, grant) => driver.get(key, grant),
       list: async (range, limit, reverse, grant) => driver.list(range, limit, reverse, grant),
       status: async () => driver.status(),
       metrics: async () => driver.metrics(),
-      fetch: async (request) => driver.refuseIfFull() ?? driver.openStream(request),
+      fetch: async (request) => driver.refuseIfFull(grantOf(request.headers)) ?? driver.openStream(request),
     };
   }
 
   /** The answer to whoever wants to open a socket while there are too many. */
-  refuseIfFull(): Response | undefined {
-    return this.#driver.refuseIfFull();
+  refuseIfFull(grant: Grant | undefined): Response | undefined {
+    return this.#driver.refuseIfFull(grant);
   }
 
   /** Begins the session of an open socket. */

@@ -7,6 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, test } from "vitest";
+import { SOCKETS_PER_IDENTITY_MAX } from "../../src/limits.ts";
+import { ANYONE } from "../grant.ts";
+import type { Grant } from "../grant.ts";
 import type { StoreStatus } from "../primary-driver.ts";
 import { Peer } from "../testing/peer.ts";
 import { NodeServer } from "./node-server.ts";
@@ -138,6 +141,47 @@ describe("a primary on Node", () => {
     expect(await upgrade(`${url}/replicate`)).toMatchObject([403, { code: "forbidden" }]);
     const other = { Authorization: "Bearer me", "Sec-WebSocket-Protocol": "other" };
     expect(await upgrade(`${url}/replicate`, other)).toMatchObject([400, { code: "bad-request" }]);
+  });
+
+  test("L3: an identity may ask for so much a second, by whatever door, and is told when to come back", async () => {
+    const rates = { identity: 1, store: 1000 };
+    const authorize = ({ headers }: Request): Grant => ({
+      ...ANYONE,
+      identity: headers.get("authorization") ?? "nobody",
+    });
+    const url = storeOf(await serve({ settings: { rates }, authorize }));
+    const ask = (who: string, key: string): Promise<Response> =>
+      fetch(`${url}/entries${key}`, { headers: { Authorization: who } });
+    const [writes, gets, lists] = [4, 3, 3];
+    for (let i = 0; i < writes; i++) expect((await put(url, "a", i, { Authorization: "ann" })).status).toBe(200);
+    for (let i = 0; i < gets; i++) expect((await ask("ann", "/a")).status).toBe(200);
+    for (let i = 0; i < lists; i++) expect((await ask("ann", "")).status).toBe(200);
+    const refused = [await put(url, "a", 9, { Authorization: "ann" }), await ask("ann", "/a"), await ask("ann", "")];
+    for (const answer of refused) {
+      expect([answer.status, answer.headers.get("Retry-After")]).toEqual([429, "1"]);
+      expect(await answer.json()).toMatchObject({ code: "rate-limited" });
+    }
+    expect(await (await ask("bob", "/a")).json()).toBe(writes - 1);
+  });
+
+  test("L1: an identity has so many sockets and streams, and others have theirs", async () => {
+    let identity = "ann";
+    const url = storeOf(await serve({ authorize: () => ({ ...ANYONE, identity }) }));
+    const peers: Peer[] = [];
+    for (let i = 0; i < SOCKETS_PER_IDENTITY_MAX; i++) peers.push(await dial(url));
+    await expect(dial(url)).rejects.toThrow();
+    expect(await (await fetch(`${url}/replicate`)).json()).toMatchObject({ status: 429, code: "rate-limited" });
+    identity = "bob";
+    (await dial(url)).close();
+    identity = "ann";
+    peers.shift()!.close();
+    await expect
+      .poll(async () => {
+        const answer = await fetch(`${url}/replicate`);
+        await answer.body!.cancel();
+        return answer.status;
+      })
+      .toBe(200);
   });
 
   test("O2: kill -9 amid writes loses nothing that was acknowledged, and goes on in the same epoch", async () => {

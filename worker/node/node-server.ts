@@ -112,8 +112,9 @@ export class NodeServer {
       getByName: (store) => {
         const primary = this.#primaryOf(store);
         const fetch = async ({ headers }: Request): Promise<Response> => {
-          found.push({ primary, peer: { grant: grantOf(headers), deflates: offersDeflate(headers) } });
-          return primary.refuseIfFull() ?? new Response();
+          const grant = grantOf(headers);
+          found.push({ primary, peer: { grant, deflates: offersDeflate(headers) } });
+          return primary.refuseIfFull(grant) ?? new Response();
         };
         return { ...primary.stub, fetch };
       },
