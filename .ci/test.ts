@@ -53,6 +53,7 @@ const steps: Record<string, () => Promise<Count>> = {
   lint: () => check("oxlint"),
   types: checkTypes,
   dead: () => check("knip", "--no-config-hints"),
+  dependencies: () => check("node", ".ci/dependencies.ts", "--check"),
   core: () => vitest("core"),
   workerd: () => vitest("workerd"),
   page: () => check("vite", "build"),

@@ -1,8 +1,11 @@
 // Who is let in: replicas with tokens that expire, tokens that allow little, and the page under a strict policy.
 
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { expect, test as base } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { SignJWT } from "jose";
+import { SignJWT, exportJWK, generateKeyPair } from "jose";
 import { BarePrimary } from "./bare-primary.ts";
 import { test as withServer } from "./fixtures.ts";
 import { POLLING, openTab, readAll, replicaOf, waitForInSync } from "./tab.ts";
@@ -111,6 +114,38 @@ test("without a token nothing is shown, and writes fail as offline", async ({ pa
   await replicaOf(page);
   expect(await tryInsert(page, "a")).toBe("offline");
   expect(await readAll(page)).toEqual(new Map());
+});
+
+test("tokens are checked against published keys, and nobody is let in while those cannot be had", async () => {
+  const { privateKey, publicKey } = await generateKeyPair("ES256");
+  const stranger = await generateKeyPair("ES256");
+  const published = { keys: [{ ...(await exportJWK(publicKey)), kid: "one", alg: "ES256" }] };
+  let isUp = false;
+  const keyServer = createServer((_, response) => {
+    response.writeHead(isUp ? 200 : 500, { "Content-Type": "application/json" }).end(JSON.stringify(published));
+  }).listen(0, "127.0.0.1");
+  await once(keyServer, "listening");
+  const JWKS_URL = `http://127.0.0.1:${(keyServer.address() as AddressInfo).port}/keys`;
+  const primary = await BarePrimary.start({ JWKS_URL, JWT_ISSUER: "https://id.example" });
+  try {
+    const ask = async (key: CryptoKey, issuer = "https://id.example"): Promise<number> => {
+      const token = await new SignJWT({ headwater: { stores: ["notes"] } })
+        .setProtectedHeader({ alg: "ES256", kid: "one" })
+        .setIssuer(issuer)
+        .setExpirationTime("1 hour")
+        .sign(key);
+      const headers = { Authorization: `Bearer ${token}` };
+      return (await fetch(`http://localhost:${primary.port}/v1/stores/notes/entries`, { headers })).status;
+    };
+    expect(await ask(privateKey)).toBe(503);
+    isUp = true;
+    expect(await ask(privateKey)).toBe(200);
+    expect(await ask(stranger.privateKey)).toBe(401);
+    expect(await ask(privateKey, "https://elsewhere.example")).toBe(401);
+  } finally {
+    await primary.stop();
+    keyServer.close();
+  }
 });
 
 withServer(

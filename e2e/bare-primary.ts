@@ -71,6 +71,7 @@ export class BarePrimary {
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .main),
+    (name = "internet", network = (allow = ["public", "private"])),
     (name = "page", disk = (path = ${JSON.stringify(join(ROOT, "dist", "page"))})),
     (name = "state", disk = (path = ${JSON.stringify(join(folder, "state"))}, writable = true)),
   ],

@@ -42,6 +42,8 @@ const SECRET_BYTES_MIN = 32;
 const TOKEN_PROTOCOL = "token.";
 /** What is signed with a public key; a secret is never taken for one, nor the other way round. */
 const PUBLIC_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+/** Keys that cannot be fetched (the first is that of an answer other than 200) say nothing about the token. */
+const KEYS_MISSING = [errors.JOSEError.code, errors.JWKSTimeout.code, errors.JWKSInvalid.code];
 /** Clocks differ. */
 const CLOCK_TOLERANCE_S = 5;
 
@@ -102,8 +104,7 @@ export class Authenticator {
       }
       return (await jwtVerify(token, this.#publicKeys!, { ...options, algorithms: PUBLIC_ALGORITHMS })).payload;
     } catch (error) {
-      // Keys that cannot be fetched say nothing about the token.
-      if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) {
+      if (error instanceof errors.JOSEError && !KEYS_MISSING.includes(error.code)) {
         const hasExpired = error instanceof errors.JWTExpired;
         throw new Unauthorized(hasExpired ? "the token has expired" : "the token is not valid here");
       }
