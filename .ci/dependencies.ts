@@ -1,4 +1,4 @@
-// `npm run dependencies`: what the project depends on, and under which licences, written to docs/dependencies.md. With
+// `npm run licences`: what the project depends on, and under which licences, written to docs/dependencies.md. With
 // `--check`, which the test command gives, it says what is wrong and writes nothing: a version that is not pinned, a package without
 // a checksum or with the name of a host, a licence that was not agreed to, a package for which no reason is given, a list that is old.
 
@@ -20,7 +20,7 @@ const LIST = join(root, "docs", "dependencies.md");
 /** What users get may be used, changed and passed on by anyone who names its authors. */
 const SHIPPED_LICENCES = ["MIT", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0"];
 /** What only builds and tests may besides be under these: nothing of it reaches users. */
-const TOOL_LICENCES = [...SHIPPED_LICENCES, "CC0-1.0", "MPL-2.0", "LGPL-3.0-or-later"];
+const TOOL_LICENCES = [...SHIPPED_LICENCES, "BlueOak-1.0.0", "CC0-1.0", "MPL-2.0", "LGPL-3.0-or-later"];
 
 const read = (file: string): string => readFileSync(join(root, file), "utf8");
 const { dependencies, devDependencies } = JSON.parse(read("package.json")) as Record<string, Record<string, string>>;
@@ -69,7 +69,7 @@ function toList(): string {
   };
   return `# Dependencies and their licences
 
-Written by \`npm run dependencies\`; the test command checks that it is true. Every version is pinned, here and in the lockfile, with a
+Written by \`npm run licences\`; the test command checks that it is true. Every version is pinned, here and in the lockfile, with a
 checksum. Why each direct dependency is there stands in [ARCHITECTURE.md](../ARCHITECTURE.md).
 
 ## What users get
@@ -92,7 +92,7 @@ With what they depend on: ${tools.length} packages, of which ${byCount.map(([lic
 const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
 const faults = findFaults();
 if (values.check && read("docs/dependencies.md") !== toList())
-  faults.push("docs/dependencies.md is old: npm run dependencies");
+  faults.push("docs/dependencies.md is old: npm run licences");
 if (!values.check) writeFileSync(LIST, toList());
 for (const fault of faults) console.error(fault);
 process.exitCode = faults.length > 0 ? 1 : 0;

@@ -22,6 +22,8 @@ export type { FailureCode } from "./errors.ts";
 export type { Durability } from "./feed.ts";
 export type { WorkerFactory } from "./link.ts";
 export type { Interest, ListOptions, ReadonlyEntry, ReadonlyJson, Subscriber, VisibleChange } from "./mirror.ts";
+export { observeEntries, observeEntry, observeStatus } from "./observed.ts";
+export type { Observed } from "./observed.ts";
 export type { Acknowledged, CaughtUpOptions, Replica, ReplicaStatus } from "./page-replica.ts";
 export type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 export { connectPrimary } from "./primary-client.ts";

@@ -1,0 +1,100 @@
+// An app outside of this project that installs the package as its users do: from the tarball, with nothing else but what it
+// names. Its files are those of a folder under apps/.
+
+import { spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+
+const ROOT = join(import.meta.dirname, "..");
+const START_MS = 60_000;
+
+/** Packs the project; returns the tarball's path, in a folder of its own. */
+export async function pack(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "headwater-package-"));
+  const said = run(ROOT, "npm", "pack", "--pack-destination", folder);
+  return join(folder, said.trim().split("\n").at(-1)!);
+}
+
+export class FreshApp {
+  readonly #folder: string;
+  readonly #running: ChildProcess[] = [];
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Installs the tarball and other packages, in the versions that this project has. */
+  static async create(name: string, tarball: string, others: readonly string[]): Promise<FreshApp> {
+    const folder = await mkdtemp(join(tmpdir(), `headwater-${name}-`));
+    await cp(join(import.meta.dirname, "apps", name), folder, { recursive: true });
+    await writeFile(join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
+    const manifest = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as {
+      devDependencies: Record<string, string>;
+    };
+    const pinned = others.map((other) => `${other}@${manifest.devDependencies[other]}`);
+    run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", tarball, ...pinned);
+    return new FreshApp(folder);
+  }
+
+  /** Runs one of the app's commands to its end; returns what it has printed. */
+  run(command: string, ...args: string[]): string {
+    return run(this.#folder, command, ...args);
+  }
+
+  /** Starts one of the app's commands; resolves when it says that it serves at `port`. */
+  async start(env: Record<string, string>, port: number, command: string, ...args: string[]): Promise<void> {
+    const child = spawn(command, args, {
+      cwd: this.#folder,
+      env: { ...process.env, ...env, PATH: pathOf(this.#folder) },
+      // A group of its own, so that it ends with all that it has started.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#running.push(child);
+    let said = "";
+    const ready = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${command} does not serve:\n${said}`)), START_MS);
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on("data", (text: Buffer) => {
+          said += stripVTControlCharacters(text.toString());
+          if (!said.includes(`:${port}`)) return;
+          clearTimeout(timer);
+          resolve();
+        });
+      }
+    });
+    const ended = once(child, "exit").then(() => Promise.reject(new Error(`${command} has ended:\n${said}`)));
+    await Promise.race([ready, ended]);
+    ended.catch(() => {}); // That it ends later is as it should be.
+  }
+
+  /** Ends what was started. */
+  async stop(): Promise<void> {
+    for (const child of this.#running.splice(0)) {
+      if (child.exitCode !== null) continue;
+      const ended = once(child, "exit");
+      process.kill(-child.pid!, "SIGKILL");
+      await ended;
+    }
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** What the app has installed comes first; the compiler is this project's. */
+const pathOf = (folder: string): string =>
+  [join(folder, "node_modules", ".bin"), join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
+
+function run(folder: string, command: string, ...args: string[]): string {
+  const env = { ...process.env, PATH: pathOf(folder), WRANGLER_SEND_METRICS: "false" };
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, env, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
+  return stdout;
+}

@@ -1,0 +1,145 @@
+// The package as its users get it: packed, installed into fresh apps outside of this project, built there, and run in a
+// browser against the worker of another fresh app, as it is developed and as it is deployed.
+
+import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { expect, test as base } from "@playwright/test";
+import type { Browser, Page } from "@playwright/test";
+import { FreshApp, pack } from "./fresh-app.ts";
+import { freePort } from "./server.ts";
+import { POLLING, insert, waitForInSync } from "./tab.ts";
+
+const INSTALL_MS = 180_000;
+
+const test = base.extend<object, { tarball: string; primary: string }>({
+  tarball: [
+    async ({}, use) => {
+      const tarball = await pack();
+      await use(tarball);
+      await rm(dirname(tarball), { recursive: true, force: true });
+    },
+    { scope: "worker", timeout: INSTALL_MS },
+  ],
+  /** Where a worker of three lines serves stores. */
+  primary: [
+    async ({ tarball }, use) => {
+      const app = await FreshApp.create("worker", tarball, ["wrangler", "@cloudflare/workers-types"]);
+      compile(app, "worker.ts", "es2023", "@cloudflare/workers-types");
+      app.run("wrangler", "deploy", "--dry-run");
+      const port = await freePort();
+      const env = { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CI: "1" };
+      await app.start(env, port, "wrangler", "dev", "--ip", "127.0.0.1", "--port", `${port}`);
+      await use(`http://127.0.0.1:${port}`);
+      await app.remove();
+    },
+    { scope: "worker", timeout: INSTALL_MS },
+  ],
+});
+
+/** How a careful app is compiled, declarations of what it uses included. */
+const OPTIONS = "--noEmit --strict --skipLibCheck false --target es2023 --module esnext --moduleResolution bundler";
+const compile = (app: FreshApp, file: string, lib: string, types: string): void =>
+  void app.run("tsc", ...OPTIONS.split(" "), "--jsx", "react-jsx", "--lib", lib, "--types", types, file);
+const PAGE_LIB = "es2023,dom,dom.iterable";
+
+/** The two ways in which Vite serves an app. */
+const WAYS = ["dev", "preview"] as const;
+
+test("what is packed can be imported and typed from everywhere it is for", async ({ tarball }) => {
+  const app = await FreshApp.create("vanilla", tarball, ["publint", "@arethetypeswrong/cli"]);
+  try {
+    app.run("publint", "--strict", "node_modules/headwater");
+    app.run("attw", tarball, "--profile", "esm-only");
+    // Node has no replica, and the client without one.
+    const script = 'const { connectPrimary } = await import("headwater"); console.log(typeof connectPrimary)';
+    expect(app.run("node", "--input-type=module", "--eval", script).trim()).toBe("function");
+  } finally {
+    await app.remove();
+  }
+});
+
+test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
+  test.setTimeout(INSTALL_MS);
+  const app = await FreshApp.create("vanilla", tarball, ["vite"]);
+  try {
+    compile(app, "main.ts", PAGE_LIB, "");
+    app.run("vite", "build");
+    for (const way of WAYS) {
+      const origin = await serve(app, way, primary);
+      const [one, other] = await openTwo(browser, `${origin}#plain-${way}`);
+      await insert(one, "title", `served by ${way}`);
+      for (const [index, page] of [one, other].entries()) {
+        await insert(page, `card/${index}`, index);
+        await expect(other.locator("#title")).toHaveText(`served by ${way}`);
+      }
+      await expect(one.locator("#cards li")).toHaveText(["0", "1"]);
+      await closeAll(one, other);
+    }
+  } finally {
+    await app.remove();
+  }
+});
+
+test("a page of React, which draws again what has changed and nothing else", async ({ browser, tarball, primary }) => {
+  test.setTimeout(INSTALL_MS);
+  const app = await FreshApp.create("react", tarball, [
+    "vite",
+    "react",
+    "react-dom",
+    "@types/react",
+    "@types/react-dom",
+  ]);
+  try {
+    compile(app, "main.tsx", PAGE_LIB, "react");
+    app.run("vite", "build");
+    for (const way of WAYS) {
+      const origin = await serve(app, way, primary);
+      const [one, other] = await openTwo(browser, `${origin}#react-${way}`);
+      for (const name of ["a", "b", "c"]) await insert(one, `card/${name}`, name);
+      await insert(one, "title", "before");
+      await expect(other.locator("#title")).toHaveText("before");
+      await expect(other.locator("#cards li")).toHaveText(["a", "b", "c"]);
+      await expect(other.locator("#status")).toHaveText("following");
+      const drawn = await drawsOf(other);
+
+      await insert(one, "title", "after");
+      await expect(other.locator("#title")).toHaveText("after");
+      expect(await drawsOf(other)).toEqual({ ...drawn, title: drawn["title"]! + 1 });
+      await insert(one, "card/b", "B");
+      await expect(other.locator("#cards li")).toHaveText(["a", "B", "c"]);
+      const expected = { ...drawn, title: drawn["title"]! + 1, cards: drawn["cards"]! + 1 };
+      expect(await drawsOf(other)).toEqual({ ...expected, "card/b": drawn["card/b"]! + 1 });
+      await one.evaluate(() => window.headwater.replica.remove("card/c"));
+      await expect(other.locator("#cards li")).toHaveText(["a", "B"]);
+      await closeAll(one, other);
+    }
+  } finally {
+    await app.remove();
+  }
+});
+
+async function serve(app: FreshApp, way: (typeof WAYS)[number], primary: string): Promise<string> {
+  await app.stop();
+  const port = await freePort();
+  await app.start({ PRIMARY: primary }, port, "vite", way, "--host", "127.0.0.1", "--strictPort", "--port", `${port}`);
+  return `http://127.0.0.1:${port}/`;
+}
+
+/** The same page in two browsers, both with a durable replica. */
+async function openTwo(browser: Browser, origin: string): Promise<[Page, Page]> {
+  const open = async (): Promise<Page> => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(origin);
+    await page.waitForFunction(() => window.headwater?.replica !== undefined, null, POLLING);
+    await waitForInSync(page);
+    return page;
+  };
+  return [await open(), await open()];
+}
+
+const drawsOf = (page: Page): Promise<Record<string, number>> =>
+  page.evaluate(() => ({ ...(window as unknown as { draws: Record<string, number> }).draws }));
+
+async function closeAll(...pages: Page[]): Promise<void> {
+  for (const page of pages) await page.context().close();
+}
