@@ -60,7 +60,7 @@ test("what is packed can be imported and typed from everywhere it is for", async
 
 test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
   test.setTimeout(INSTALL_MS);
-  const app = await FreshApp.create("vanilla", tarball, ["vite"]);
+  const app = await FreshApp.create("vanilla", tarball, ["vite", "zod"]);
   try {
     compile(app, "main.ts", PAGE_LIB, "");
     app.run("vite", "build");
@@ -69,10 +69,18 @@ test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
       const [one, other] = await openTwo(browser, `${origin}#plain-${way}`);
       await insert(one, "title", `served by ${way}`);
       for (const [index, page] of [one, other].entries()) {
-        await insert(page, `card/${index}`, index);
+        await insert(page, `card/${index}`, { text: `card ${index}` });
         await expect(other.locator("#title")).toHaveText(`served by ${way}`);
       }
-      await expect(one.locator("#cards li")).toHaveText(["0", "1"]);
+      await expect(one.locator("#cards li")).toHaveText(["card 0", "card 1"]);
+      const refusal = await one.evaluate(() =>
+        window.headwater.replica.insert("card/2", { text: 2 }).catch((error: unknown) => {
+          const { code, applied, message } = error as { code: string; applied: boolean; message: string };
+          return { code, applied, message };
+        }),
+      );
+      const message = expect.stringContaining('"card/2": text: ') as string;
+      expect(refusal).toMatchObject({ code: "invalid-value", applied: false, message });
       await closeAll(one, other);
     }
   } finally {

@@ -14,8 +14,8 @@ import {
 import type { Json } from "./kv.ts";
 import { PRIMARY_DEFAULTS, Primary } from "./primary.ts";
 import type { PrimarySettings } from "./primary.ts";
-import { CLOSE } from "./protocol.ts";
-import type { Ack, Batch, Downstream, Insert, Join, Remove, Upstream } from "./protocol.ts";
+import { CLOSE, writesOf } from "./protocol.ts";
+import type { Ack, Batch, Downstream, Insert, Join, Remove, Update, Upstream } from "./protocol.ts";
 import { MemoryStore } from "./store.ts";
 
 /** A primary with a disk that obeys, refuses or hangs, and peers whose mail is read by hand. */
@@ -812,6 +812,30 @@ describe("B. before a role, L. limits", () => {
       { type: "operation-ack", id: 103 },
     ]);
     expect(one.primary.refuseRead("ann", one.now)).toBeUndefined();
+  });
+
+  test("L4 a value that the schema does not take is refused for good, and what goes with it", () => {
+    const flawOf = (update: Update): string | undefined =>
+      writesOf(update).some((write) => "json" in write && write.json === '"bad"') ? "bad is bad" : undefined;
+    const one = rig({ flawOf });
+    one.send(1, insert(1, "a", "all", { json: '"bad"' }), insert(2, "a"));
+    expect(one.read(1)).toMatchObject([
+      { id: 1, code: "invalid-value", applied: false, detail: "bad is bad" },
+      { type: "operation-ack", id: 2, seq: 1 },
+    ]);
+    one.send(
+      1,
+      batch(3, {
+        writes: [
+          { key: "b", json: "1" },
+          { key: "c", json: '"bad"' },
+        ],
+      }),
+    );
+    expect(one.read(1)).toMatchObject([{ id: 3, code: "invalid-value", applied: false }]);
+    expect([one.store.get("b"), one.store.head]).toEqual([undefined, 1]);
+    one.send(1, insert(1, "a"));
+    expect(one.read(1)).toMatchObject([{ id: 1, code: "invalid-value", applied: false }]);
   });
 
   test("L3 a member that acks again and again what it has acked is closed", () => {

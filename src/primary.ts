@@ -30,6 +30,7 @@ import type {
   Operation,
   PartAck,
   SnapshotAck,
+  Update,
   Upstream,
 } from "./protocol.ts";
 import { Quota } from "./quota.ts";
@@ -54,6 +55,8 @@ export interface PrimarySettings {
   clientLeaseMs: number;
   /** How many operations a second may be asked for. */
   rates: Rates;
+  /** Why an update may not be done as it is, whoever asks for it; undefined if it may. The same update gets the same answer. */
+  flawOf?: (update: Update) => string | undefined;
 }
 
 export const PRIMARY_DEFAULTS: PrimarySettings = {
@@ -201,8 +204,10 @@ export class Primary {
     if (detail !== undefined) return this.#fail(session, operation, "forbidden", detail); // S1
     if (operation.type === "get") return this.#get(session, operation, party, now);
     const refusal = this.#quota.take(party.owner, writesOf(operation).length, now);
-    if (refusal === undefined) this.#updates.enqueue({ session, owner: party.owner }, operation, now);
-    else this.#updates.refuse(session, operation, refusal, now); // L3
+    if (refusal !== undefined) return this.#updates.refuse(session, operation, "rate-limited", refusal, now); // L3
+    const flaw = this.#settings.flawOf?.(operation);
+    if (flaw !== undefined) return this.#updates.refuse(session, operation, "invalid-value", flaw, now); // L4
+    this.#updates.enqueue({ session, owner: party.owner }, operation, now);
   }
 
   #fail(session: SessionId, { clientId, id }: Operation, code: FailureCode, detail: string): void {

@@ -24,6 +24,7 @@ export type MemberState = "catching-up" | "in-sync" | "lagging" | "following";
 export type FailureCode =
   | "bad-request"
   | "too-large"
+  | "invalid-value"
   | "conflict"
   | "not-enough-replicas"
   | "unconfirmed"

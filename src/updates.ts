@@ -117,9 +117,9 @@ export class Updates {
     this.#queue.push({ ...pending, owner });
   }
 
-  /** L3: turns away an update that its sender may not ask for at present. */
-  refuse(session: SessionId, update: Update, detail: string, now: number): void {
-    this.#decline({ session, update, deadline: now, isAnswered: false }, "rate-limited", detail);
+  /** Turns away an update that may not be done, unless it was done before. */
+  refuse(session: SessionId, update: Update, code: FailureCode, detail: string, now: number): void {
+    this.#decline({ session, update, deadline: now, isAnswered: false }, code, detail);
   }
 
   commit(now: number): void {

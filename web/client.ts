@@ -2,12 +2,15 @@
 
 import { toIdentity, toKey, toPrefixes, toStoreUrl } from "./door.ts";
 import type { TokenSource } from "./door.ts";
+import { StoreSchema } from "../src/schema.ts";
+import type { Schemas } from "../src/schema.ts";
 import type { Durability, ReplicaSettings } from "./feed.ts";
 import type { WorkerFactory } from "./link.ts";
 import type { ReadonlyEntry } from "./mirror.ts";
 import { PageReplica } from "./page-replica.ts";
 import type { Replica } from "./page-replica.ts";
 import { IdbStore, databaseName } from "./replica/idb-store.ts";
+import type { EntriesOf, TypedReplica } from "./typed.ts";
 
 export type {
   BatchOperation,
@@ -30,6 +33,8 @@ export { connectPrimary } from "./primary-client.ts";
 export type { ListPage, PrimaryClient, PrimaryOptions, WatchOptions, WatchedStep } from "./primary-client.ts";
 export type { Change, Check, Entry, JsonValue, Range } from "../src/kv.ts";
 export type { Ack } from "../src/protocol.ts";
+export type { Schemas, ValueSchema } from "../src/schema.ts";
+export type { DeepReadonly, EntriesOf, EntryOf, KeyOf, TypedPrimaryClient, TypedReplica, ValueAt } from "./typed.ts";
 
 export interface ReplicaOptions {
   /** The store's address: a path on the page's own origin (`/v1/stores/board`) or absolute, http(s) or ws(s). */
@@ -54,6 +59,11 @@ export interface ReplicaOptions {
   /** Hold only the keys that begin with one of these; left out, all. */
   prefixes?: readonly string[];
   /**
+   * What may be written, key by key, as Standard Schemas (Zod, Valibot, ArkType and others): anything else fails as `invalid-value`
+   * before it is sent. Keys and values have the schema's types then. Give `createApp` the same, so that it holds for all.
+   */
+  schema?: Schemas;
+  /**
    * Makes the worker, in place of the built-in way. `name` tells replicas apart and belongs into a SharedWorker's options;
    * with `isShared` false a dedicated Worker is asked for.
    */
@@ -68,11 +78,21 @@ export type StoredOptions = Pick<ReplicaOptions, "url" | "identity" | "prefixes"
  *
  * Resolves as soon as there is a state to read: what this browser has stored, also offline; else the first state from
  * the primary; else, if the first attempt to connect fails or two seconds have passed, the empty state, with
- * `status.state` saying so. Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix or identity.
+ * `status.state` saying so. The type of the store's entries, if one is given, is taken at your word; a schema checks what is written.
+ * Rejects if the worker cannot be started, and with OperationFailedError for a wrong prefix or identity.
  */
-export async function openReplica(options: ReplicaOptions): Promise<Replica> {
-  const { token, worker = makeWorker } = options;
-  return PageReplica.open(toSettings(options), token, worker);
+export function openReplica<Of extends Schemas>(
+  options: ReplicaOptions & { schema: Of },
+): Promise<TypedReplica<EntriesOf<Of>>>;
+export function openReplica(options: ReplicaOptions): Promise<Replica>;
+export function openReplica<Entries extends object>(options: ReplicaOptions): Promise<TypedReplica<Entries>>;
+export async function openReplica(options: ReplicaOptions): Promise<object> {
+  const { token: tokens, worker = makeWorker, schema } = options;
+  return PageReplica.open(toSettings(options), {
+    tokens,
+    makeWorker: worker,
+    schema: schema && new StoreSchema(schema),
+  });
 }
 
 /**

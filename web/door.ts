@@ -7,6 +7,7 @@ import { utf8Length } from "../src/kv.ts";
 import type { Check, Json, Write } from "../src/kv.ts";
 import { NAME_LENGTH_MAX, PREFIXES_BYTES_MAX, PREFIXES_MAX } from "../src/limits.ts";
 import type { Ack, Batch } from "../src/protocol.ts";
+import type { StoreSchema } from "../src/schema.ts";
 import { OperationFailedError } from "./errors.ts";
 import type { ReadonlyJson } from "./mirror.ts";
 
@@ -41,6 +42,14 @@ export interface BatchOptions extends UpdateOptions {
 
 /** One operation of a batch. A batch names no key twice. */
 export type BatchOperation = { insert: { key: string; value: ReadonlyJson } } | { remove: { key: string } };
+
+/** Throws if a value is not what the schema says. */
+export function demandRight(schema: StoreSchema | undefined, operations: readonly BatchOperation[]): void {
+  for (const operation of schema ? operations : []) {
+    const detail = "insert" in operation && schema!.flawOf(operation.insert.key, operation.insert.value);
+    if (detail) throw new OperationFailedError({ code: "invalid-value", applied: false, detail });
+  }
+}
 
 export function toKey(key: string): string {
   return accept(readKey(key));

@@ -6,8 +6,9 @@ import { isCovered } from "../src/kv.ts";
 import type { Change, Write } from "../src/kv.ts";
 import { writesOf } from "../src/protocol.ts";
 import type { OperationAck } from "../src/protocol.ts";
+import type { StoreSchema } from "../src/schema.ts";
 import { OrderedMap } from "../src/store.ts";
-import { toAck, toBatch, toJson, toKey } from "./door.ts";
+import { demandRight, toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions, TokenSource } from "./door.ts";
 import { OperationFailedError } from "./errors.ts";
 import { parseChanges, takeInSlices, unpackPage } from "./feed.ts";
@@ -104,10 +105,18 @@ interface Waiter {
   reject(reason: unknown): void;
 }
 
+/** What a page brings for its replica. */
+export interface PageMeans {
+  tokens: TokenSource | undefined;
+  makeWorker: WorkerFactory;
+  schema: StoreSchema | undefined;
+}
+
 export class PageReplica implements Replica {
   readonly #settings: ReplicaSettings;
   readonly #tokens: TokenSource | undefined;
   readonly #makeWorker: WorkerFactory;
+  readonly #schema: StoreSchema | undefined;
   readonly #clientId = randomId();
   readonly #mirror = new Mirror();
   readonly #operations: Operations;
@@ -133,10 +142,11 @@ export class PageReplica implements Replica {
   #status: ReplicaStatus = STATUS_BEFORE;
   #opening: { resolve(): void; reject(reason: Error): void } | undefined;
 
-  private constructor(settings: ReplicaSettings, tokens: TokenSource | undefined, makeWorker: WorkerFactory) {
+  private constructor(settings: ReplicaSettings, { tokens, makeWorker, schema }: PageMeans) {
     this.#settings = settings;
     this.#tokens = tokens;
     this.#makeWorker = makeWorker;
+    this.#schema = schema;
     this.#operations = new Operations(
       this.#clientId,
       (operations) => {
@@ -157,12 +167,8 @@ export class PageReplica implements Replica {
   }
 
   /** Resolves when there is a state to read. */
-  static async open(
-    settings: ReplicaSettings,
-    tokens: TokenSource | undefined,
-    makeWorker: WorkerFactory,
-  ): Promise<PageReplica> {
-    const replica = new PageReplica(settings, tokens, makeWorker);
+  static async open(settings: ReplicaSettings, means: PageMeans): Promise<PageReplica> {
+    const replica = new PageReplica(settings, means);
     await new Promise<void>((resolve, reject) => {
       replica.#opening = { resolve, reject };
       replica.#connect();
@@ -185,6 +191,7 @@ export class PageReplica implements Replica {
 
   async insert(key: string, value: ReadonlyJson, options: ReplicaUpdateOptions = {}): Promise<Acknowledged> {
     this.#mustBeOpen();
+    demandRight(this.#schema, [{ insert: { key, value } }]);
     return this.#update({ type: "insert", key: toKey(key), json: toJson(value), ack: toAck(options.ack) }, options);
   }
 
@@ -195,6 +202,7 @@ export class PageReplica implements Replica {
 
   async batch(operations: readonly BatchOperation[], options: ReplicaBatchOptions = {}): Promise<Acknowledged> {
     this.#mustBeOpen();
+    demandRight(this.#schema, operations);
     const { ack, checks } = options;
     return this.#update({ type: "batch", ...toBatch(operations, checks), ack: toAck(ack) }, options);
   }

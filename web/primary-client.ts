@@ -3,12 +3,15 @@
 import { decodeDownstream, encodeWrites } from "../src/codec.ts";
 import type { Change, JsonValue } from "../src/kv.ts";
 import type { FailureCode, OperationFailed } from "../src/protocol.ts";
-import { toAck, toBatch, toJson, toKey, toStoreUrl } from "./door.ts";
+import { StoreSchema } from "../src/schema.ts";
+import type { Schemas } from "../src/schema.ts";
+import { demandRight, toAck, toBatch, toJson, toKey, toStoreUrl } from "./door.ts";
 import type { BatchOperation, BatchOptions, TokenSource, UpdateOptions } from "./door.ts";
 import { OperationFailedError, OutcomeUnknownError } from "./errors.ts";
 import type { ListOptions, ReadonlyEntry, ReadonlyJson } from "./mirror.ts";
 import type { Acknowledged } from "./page-replica.ts";
 import { randomId } from "./random-id.ts";
+import type { EntriesOf, TypedPrimaryClient } from "./typed.ts";
 
 export interface PrimaryOptions {
   /** The store's address, absolute; in a browser also a path on the page's own origin. */
@@ -17,6 +20,8 @@ export interface PrimaryOptions {
   token?: TokenSource;
   /** In place of the global `fetch`: a service binding's, or a test's. */
   fetch?: typeof fetch;
+  /** What may be written, key by key; anything else fails as `invalid-value` before it is sent. */
+  schema?: Schemas;
 }
 
 export interface ListPage {
@@ -64,8 +69,13 @@ export interface PrimaryClient {
 }
 
 /** Makes a client of a store's primary. Nothing is sent before the first call. */
-export function connectPrimary({ url, token, fetch = globalThis.fetch }: PrimaryOptions): PrimaryClient {
-  return new HttpPrimary(toStoreUrl(url, globalThis.location?.href), token, fetch);
+export function connectPrimary<Of extends Schemas>(
+  options: PrimaryOptions & { schema: Of },
+): TypedPrimaryClient<EntriesOf<Of>>;
+export function connectPrimary(options: PrimaryOptions): PrimaryClient;
+export function connectPrimary<Entries extends object>(options: PrimaryOptions): TypedPrimaryClient<Entries>;
+export function connectPrimary({ url, token, fetch = globalThis.fetch, schema }: PrimaryOptions): object {
+  return new HttpPrimary(toStoreUrl(url, globalThis.location?.href), token, fetch, schema && new StoreSchema(schema));
 }
 
 /** An update is asked again until it has been asked for so long. A request that stays silent for so long is given up. */
@@ -84,11 +94,18 @@ class HttpPrimary implements PrimaryClient {
   readonly #tokens: TokenSource | undefined;
   #token: string | undefined;
   readonly #plainFetch: typeof fetch;
+  readonly #schema: StoreSchema | undefined;
   #clientId = randomId();
   #lastId = 0;
 
-  constructor(url: string, tokens: TokenSource | undefined, fetch: PrimaryOptions["fetch"] & {}) {
+  constructor(
+    url: string,
+    tokens: TokenSource | undefined,
+    fetch: PrimaryOptions["fetch"] & {},
+    schema: StoreSchema | undefined,
+  ) {
     this.#url = url;
+    this.#schema = schema;
     this.#tokens = tokens;
     if (typeof tokens === "string") this.#token = tokens;
     // A browser's own fetch refuses to be called as a method.
@@ -96,6 +113,7 @@ class HttpPrimary implements PrimaryClient {
   }
 
   async insert(key: string, value: ReadonlyJson, { ack }: UpdateOptions = {}): Promise<Acknowledged> {
+    demandRight(this.#schema, [{ insert: { key, value } }]);
     const body = toJson(value);
     const path = entryPath(toKey(key));
     if (path === undefined) return this.batch([{ insert: { key, value } }], { ack });
@@ -109,6 +127,7 @@ class HttpPrimary implements PrimaryClient {
   }
 
   async batch(operations: readonly BatchOperation[], { ack, checks = [] }: BatchOptions = {}): Promise<Acknowledged> {
+    demandRight(this.#schema, operations);
     const { writes, checks: checked } = toBatch(operations, checks);
     const body = `{"ops":${encodeWrites(writes)},"checks":${JSON.stringify(checked)}}`;
     return this.#update("POST", "/batch", body, { ack });

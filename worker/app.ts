@@ -30,6 +30,7 @@ import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
 import { DEFLATE_SUBPROTOCOL, SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
 import { refusalOf } from "../src/rights.ts";
+import type { Schemas } from "../src/schema.ts";
 import { Authenticator, Unauthorized } from "./auth.ts";
 import type { AuthEnv } from "./auth.ts";
 import { readBody } from "./body.ts";
@@ -55,6 +56,7 @@ import type { PrimaryDriver, StoreMetrics } from "./primary-driver.ts";
 import type { Primary } from "./primary-host.ts";
 import { problem } from "./problem.ts";
 import type { ProblemCode } from "./problem.ts";
+import { setStoreSchema } from "./store-schema.ts";
 import { STREAM_TYPES } from "./stream.ts";
 import type { StreamForm } from "./stream.ts";
 
@@ -88,6 +90,11 @@ export interface AppOptions<Env extends object = AppEnv> {
    * but `admin`, `false` and null nothing (403). Whoever throws `Unauthorized` is asked for credentials (401).
    */
   authorize?: (request: Request, target: { store: string }) => Access | Promise<Access>;
+  /**
+   * What may be written, key by key, as Standard Schemas: the primaries of this worker refuse everything else as `invalid-value`,
+   * whatever door it comes by. What was written before stays.
+   */
+  schema?: Schemas;
 }
 
 /** What `authorize` answers. */
@@ -109,6 +116,7 @@ const CHALLENGE = { "WWW-Authenticate": "Bearer" };
 export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> = {}): Hono<{ Bindings: Env }> {
   const app = new Hono<Types>();
   const stores = new Stores(options);
+  if (options.schema) setStoreSchema(options.schema);
   // A response that opens a socket has no use for these headers, nor room for them.
   app.use(async (c, next) => (isUpgrade(c) ? next() : SECURE(c, next)));
   app.use(async (c, next) => (isUpgrade(c) ? next() : CROSS_ORIGIN(c, next)));

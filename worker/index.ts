@@ -4,6 +4,7 @@ export { Unauthorized } from "./auth.ts";
 export type { AuthEnv, TokenClaim } from "./auth.ts";
 export type { Access, AppEnv, AppOptions } from "./app.ts";
 export type { Grant } from "./grant.ts";
+export type { Schemas, ValueSchema } from "../src/schema.ts";
 export { Primary } from "./primary-host.ts";
 export { createApp };
 export default createApp();

@@ -180,6 +180,7 @@ const UPDATE_PROBLEMS = [
   "unconfirmed",
   "in-doubt",
   "storage-full",
+  "invalid-value",
 ] as const;
 
 export const GET_ENTRY: DescribeRouteOptions = {

@@ -30,6 +30,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   expired: { status: 410, title: "The outcome of this operation is no longer kept" },
   conflict: { status: 412, title: "A check has failed, nothing was changed" },
   "too-large": { status: 413, title: "A limit on size is exceeded" },
+  "invalid-value": { status: 422, title: "The store does not take such a value" },
   "rate-limited": { status: 429, title: "Too many requests" },
   internal: { status: 500, title: "The primary has failed" },
   overloaded: { status: 503, title: "The primary has too much to do" },

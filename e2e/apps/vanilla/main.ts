@@ -1,11 +1,13 @@
 import { openReplica } from "headwater";
+import { z } from "zod";
 
-const replica = await openReplica({ url: `/v1/stores/${location.hash.slice(1)}` });
+const schema = { title: z.string(), "card/${string}": z.object({ text: z.string() }) };
+const replica = await openReplica({ url: `/v1/stores/${location.hash.slice(1)}`, schema });
 const draw = (): void => {
-  document.querySelector("#title")!.textContent = String(replica.get("title") ?? "");
+  document.querySelector("#title")!.textContent = replica.get("title") ?? "";
   const cards = replica.list({ prefix: "card/" }).map(({ value }) => {
     const item = document.createElement("li");
-    item.textContent = String(value);
+    item.textContent = value.text;
     return item;
   });
   document.querySelector("#cards")!.replaceChildren(...cards);

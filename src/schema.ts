@@ -1,0 +1,64 @@
+// What the values of a store must be, key by key: Standard Schemas (version 1, https://standardschema.dev), of whatever library
+// they come from. It is only asked whether a value is right; what a schema would make of it is not used.
+
+/** The part of a Standard Schema that is used here. */
+export interface ValueSchema<Value = unknown> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => Verdict | Promise<Verdict>;
+    readonly types?: { readonly input: Value; readonly output: unknown } | undefined;
+  };
+}
+
+interface Verdict {
+  readonly issues?: readonly Issue[] | undefined;
+}
+
+interface Issue {
+  readonly message: string;
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
+/**
+ * A schema for each kind of key. A name is a key, or a pattern in which each `${string}` stands for any text, as in
+ * `"user:${string}"`. The first name that fits counts; a key that none fits may not be written.
+ */
+export type Schemas = Readonly<Record<string, ValueSchema>>;
+
+const WILDCARD = "${string}";
+/** As much as a person wants to read at once. */
+const ISSUES_MAX = 3;
+
+export class StoreSchema {
+  readonly #rules: { pattern: RegExp; schema: ValueSchema }[];
+
+  constructor(schemas: Schemas) {
+    this.#rules = Object.entries(schemas).map(([name, schema]) => ({ pattern: toPattern(name), schema }));
+  }
+
+  /** Why this value may not be written at this key, and where in the value the reason lies; undefined if it may. */
+  flawOf(key: string, value: unknown): string | undefined {
+    const schema = this.#rules.find(({ pattern }) => pattern.test(key))?.schema;
+    if (!schema) return `${JSON.stringify(key)}: the store has no such key`;
+    let verdict: Verdict | Promise<Verdict>;
+    try {
+      verdict = schema["~standard"].validate(value);
+    } catch (error) {
+      return `${JSON.stringify(key)}: its schema failed: ${String(error)}`;
+    }
+    if ("then" in verdict) return `${JSON.stringify(key)}: its schema is asynchronous, which none can be here`;
+    const issues = verdict.issues?.slice(0, ISSUES_MAX).map(describe);
+    return issues && `${JSON.stringify(key)}: ${issues.join("; ")}`;
+  }
+}
+
+function toPattern(name: string): RegExp {
+  const pieces = name.split(WILDCARD).map((piece) => piece.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+  return new RegExp(`^${pieces.join(".*")}$`, "su");
+}
+
+function describe({ message, path = [] }: Issue): string {
+  const steps = path.map((step) => String(typeof step === "object" ? step.key : step));
+  return steps.length > 0 ? `${steps.join(".")}: ${message}` : message;
+}
