@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     projects: [
       {
+        // Its build for servers, which Node would get, knows no change.
+        resolve: { alias: { "solid-js": "solid-js/dist/solid.js" } },
         test: {
           name: "core",
           environment: "node",

@@ -1,8 +1,12 @@
+import { createRoot, from } from "solid-js";
+import { derived, get } from "svelte/store";
+import { effectScope, watchEffect } from "vue";
 import { expect, test, vi } from "vitest";
 import type { Change } from "../src/kv.ts";
 import { Mirror } from "./mirror.ts";
 import { observeEntries, observeEntry } from "./observed.ts";
 import type { Replica } from "./page-replica.ts";
+import { useEntries } from "./vue.ts";
 
 /** A page's reads, and what makes them change. */
 function rig(): { replica: Replica; change: (...changes: ([key: string, value: number] | [key: string])[]) => void } {
@@ -32,14 +36,15 @@ test("an observed entry is the same object until it changes", () => {
   const stop = observed.subscribe(changed);
   const before = observed.get();
   change(["b", 2]);
-  expect([observed.get(), changed.mock.calls.length]).toEqual([before, 0]);
+  expect([observed.get(), changed.mock.calls.length]).toEqual([before, 1]);
   expect(observed.get()).toBe(before);
   change(["a", 2]);
-  expect(changed).toHaveBeenCalledTimes(1);
+  expect(changed.mock.calls.map(([entry]) => (entry as { value: number }).value)).toEqual([1, 2]);
   expect(observed.get()).toMatchObject({ value: 2 });
   stop();
+  stop();
   change(["a"]);
-  expect(changed).toHaveBeenCalledTimes(1);
+  expect(changed).toHaveBeenCalledTimes(2);
   expect(observed.get()).toBeUndefined();
 });
 
@@ -53,9 +58,9 @@ test("observed entries are the same list until one of them changes, and the othe
   expect(observed.get()).toBe(drawn);
   change(["b", 2]);
   expect(observed.get()).toBe(drawn);
-  expect(changed).not.toHaveBeenCalled();
-  change(["a/2", 2], ["a/3", 1]);
   expect(changed).toHaveBeenCalledTimes(1);
+  change(["a/2", 2], ["a/3", 1]);
+  expect(changed).toHaveBeenCalledTimes(2);
   const next = observed.get();
   expect(next.map(({ key, value }) => [key, value])).toEqual([
     ["a/1", 1],
@@ -80,4 +85,32 @@ test("what changes while nobody watches is read all the same, also between a fir
   stop();
   change(["c", 1]);
   expect(observed.get()).toMatchObject([{ key: "c" }]);
+});
+
+test("it is a store of Svelte's, a source of Solid's, and a ref of Vue's", () => {
+  const { replica, change } = rig();
+  change(["a/1", 1]);
+  const observed = observeEntries(replica, { prefix: "a/" });
+  const count = derived(observed, (entries) => entries.length);
+  expect(get(count)).toBe(1);
+
+  const end = createRoot((dispose: () => void) => {
+    const entries = from(observed);
+    return () => {
+      const { length } = entries()!;
+      dispose();
+      return length;
+    };
+  });
+  const drawn: number[] = [];
+  const scope = effectScope();
+  scope.run(() => {
+    const entries = useEntries(replica, { prefix: "a/" });
+    watchEffect(() => drawn.push(entries.value.length), { flush: "sync" });
+  });
+  change(["a/2", 1], ["b", 1]);
+  expect([get(count), end(), drawn]).toEqual([2, 2, [1, 2]]);
+  scope.stop();
+  change(["a/1"]);
+  expect([get(count), drawn]).toEqual([1, [1, 2]]);
 });

@@ -1,5 +1,6 @@
-// Reads of a replica as values that can be watched, for what draws them again when they change: each is the same object for
-// as long as nothing about it has changed, as React, Svelte, Vue and Solid demand in one way or another.
+// Reads of a replica as values that can be watched, for what draws them again when they change. Each is the same object for
+// as long as nothing about it has changed, as React demands; and each is a store by Svelte's contract, which Solid's `from`
+// takes, too.
 
 import type { ListOptions, ReadonlyEntry } from "./mirror.ts";
 import type { Replica, ReplicaStatus } from "./page-replica.ts";
@@ -8,54 +9,66 @@ import type { Replica, ReplicaStatus } from "./page-replica.ts";
 export interface Observed<Value> {
   /** The present value: the same object until it changes. */
   readonly get: () => Value;
-  /** Calls back after it may have changed. Returns what ends that. */
-  readonly subscribe: (changed: () => void) => () => void;
+  /** Calls back at once, and after it may have changed, with the present value. Returns what ends that. */
+  readonly subscribe: (run: (value: Value) => void) => () => void;
 }
 
 /** The entry of a key; undefined if there is none. */
 export function observeEntry(replica: Replica, key: string): Observed<ReadonlyEntry | undefined> {
-  return {
-    get: () => replica.entry(key),
-    subscribe: (changed) => replica.subscribe({ key }, changed),
-  };
+  return toObserved(
+    () => replica.entry(key),
+    (changed) => replica.subscribe({ key }, changed),
+  );
 }
 
 /** The entries of a range, by key. An entry that has not changed is the same object as before. */
 export function observeEntries(replica: Replica, options: ListOptions = {}): Observed<readonly ReadonlyEntry[]> {
   const { limit: _limit, reverse: _reverse, ...range } = options;
   let entries: readonly ReadonlyEntry[] = [];
-  // While nobody watches, nothing says that they have changed.
-  let isWatched = false;
+  let watchers = 0;
   let isOld = true;
-  const read = (): readonly ReadonlyEntry[] => {
+  const get = (): readonly ReadonlyEntry[] => {
+    // While nobody watches, nothing says that they have changed.
+    if (watchers > 0 && !isOld) return entries;
+    isOld = false;
     const present = replica.list(options);
     const isSame = present.length === entries.length && present.every((entry, at) => entry === entries[at]);
     if (!isSame) entries = present;
-    isOld = !isWatched;
     return entries;
   };
-  return {
-    get: () => (isOld ? read() : entries),
-    subscribe(changed) {
-      isWatched = true;
+  return toObserved(get, (changed) => {
+    watchers += 1;
+    isOld = true;
+    const unsubscribe = replica.subscribe(range, () => {
       isOld = true;
-      const unsubscribe = replica.subscribe(range, () => {
-        isOld = true;
-        changed();
-      });
-      return () => {
-        isWatched = false;
-        isOld = true;
-        unsubscribe();
-      };
-    },
-  };
+      changed();
+    });
+    return () => {
+      watchers -= 1;
+      unsubscribe();
+    };
+  });
 }
 
 /** Where the replica stands. */
 export function observeStatus(replica: Replica): Observed<ReplicaStatus> {
+  return toObserved(
+    () => replica.status,
+    (changed) => replica.subscribeStatus(changed),
+  );
+}
+
+function toObserved<Value>(get: () => Value, watch: (changed: () => void) => () => void): Observed<Value> {
   return {
-    get: () => replica.status,
-    subscribe: (changed) => replica.subscribeStatus(changed),
+    get,
+    subscribe(run) {
+      const unsubscribe = watch(() => run(get()));
+      run(get());
+      let isDone = false;
+      return () => {
+        if (!isDone) unsubscribe();
+        isDone = true;
+      };
+    },
   };
 }
