@@ -17,11 +17,13 @@ import {
   VALUE_BYTES_MAX,
   VALUE_DEPTH_MAX,
 } from "./limits.ts";
-import { PROTOCOL_VERSION } from "./protocol.ts";
+import { EXPORT_VERSION, PROTOCOL_VERSION } from "./protocol.ts";
 import type {
   Ack,
   Batch,
   Downstream,
+  ExportEnd,
+  ExportHeader,
   FailureCode,
   Insert,
   Join,
@@ -101,6 +103,23 @@ export function encodeEntry({ key, value, seq }: Entry<Json>): Json {
   return `{"key":${JSON.stringify(key)},"value":${value},"seq":${seq}}`;
 }
 
+/** The first line of an export. */
+export function encodeExportHeader({ store, epoch }: ExportHeader): string {
+  return `${JSON.stringify({ headwater: EXPORT_VERSION, store, epoch })}\n`;
+}
+
+/** A change as a line of an export. */
+export function encodeExportLine(change: Change<Json>): string {
+  if ("value" in change) return `${encodeEntry(change)}\n`;
+  const { key, removed, seq } = change;
+  return `${JSON.stringify({ key, removed, seq })}\n`;
+}
+
+/** The last line of an export. */
+export function encodeExportEnd({ seq, entries }: ExportEnd): string {
+  return `${JSON.stringify({ seq, entries })}\n`;
+}
+
 // A UTF-16 unit is at most three bytes in UTF-8.
 const FRAME_UNITS_MAX = FRAME_BYTES_MAX / 3;
 
@@ -124,8 +143,13 @@ export function packFrames(lines: readonly string[]): string[] {
 
 /** Puts frames together to lines. Holds at most one unfinished line, and looks at each letter once. */
 export class LineReader {
+  readonly #framesMax: number;
   #pieces: string[] = [];
   #bytes = 0;
+
+  constructor(framesMax = LINE_FRAMES_MAX) {
+    this.#framesMax = framesMax;
+  }
 
   /** Whether a line has begun and not ended. */
   get isAmidLine(): boolean {
@@ -146,8 +170,8 @@ export class LineReader {
     this.#bytes += utf8Length(rest);
     if (this.#bytes > LINE_BYTES_MAX)
       return tooLarge(`a message is longer than ${LINE_BYTES_MAX} bytes (LINE_BYTES_MAX)`);
-    if (this.#pieces.length > LINE_FRAMES_MAX)
-      return tooLarge(`a message is in more than ${LINE_FRAMES_MAX} frames (LINE_FRAMES_MAX)`);
+    if (this.#pieces.length > this.#framesMax)
+      return tooLarge(`a message is in more than ${this.#framesMax} frames (LINE_FRAMES_MAX)`);
     return { ok: true, value: lines };
   }
 }
@@ -263,6 +287,27 @@ export function readIdempotencyKey(text: string): Parsed<{ clientId: string; id:
     const match = /^(.+):(\d{1,15})$/.exec(text);
     if (!match) refuse("Idempotency-Key must be <clientId>:<id>, the id a whole number");
     return { clientId: toName(match[1], "clientId"), id: toId(Number(match[2])) };
+  });
+}
+
+/** Reads the first line of an export. */
+export function readExportHeader(line: string): Parsed<ExportHeader> {
+  return attempt(() => {
+    const { headwater, store, epoch } = parseObject(line, "the header");
+    if (headwater !== EXPORT_VERSION) refuse(`this is no export: its first line has no "headwater":${EXPORT_VERSION}`);
+    return { store: toText(store, "store"), epoch: toName(epoch, "epoch") };
+  });
+}
+
+/** Reads any other line of an export: what has no key is its end. */
+export function readExportLine(line: string): Parsed<Change<Json> | ExportEnd> {
+  return attempt(() => {
+    const { key, value, removed, seq, entries } = parseObject(line, "it");
+    if (key === undefined) return { seq: toSeq(seq, "seq"), entries: toSeq(entries, "entries") };
+    const change = { key: toKey(key, "the key"), seq: toSeq(seq, "seq") };
+    if (change.seq === 0) refuse("seqs begin at 1");
+    if (value !== undefined && removed === undefined) return { ...change, value: toJson(value) };
+    return removed === true && value === undefined ? { ...change, removed } : refuse("a change without key or value");
   });
 }
 

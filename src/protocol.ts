@@ -9,6 +9,9 @@ export const PROTOCOL_VERSION = 1;
 /** The WebSocket subprotocol of this version. */
 export const SUBPROTOCOL = "headwater.v1";
 
+/** Raised with every change of an export's form; an export begins with it. */
+export const EXPORT_VERSION = 1;
+
 /** Who must have an update on disk before it is acknowledged: all of the in-sync set, the primary alone, or it and n secondaries. */
 export type Ack = "all" | "primary" | number;
 
@@ -178,6 +181,18 @@ export type Reply = Outcome | GetResult;
 /** `Value` is what snapshots hold: text at the primary, parsed values at a secondary. */
 export type Downstream<Value = JsonValue> = JoinedSecondary | Snapshot<Value> | Membership | Reply;
 
+/** How an export begins: which store it is of, and which history. */
+export interface ExportHeader {
+  store: string;
+  epoch: string;
+}
+
+/** How an export ends: what came before is the state at `seq`. */
+export interface ExportEnd {
+  seq: number;
+  entries: number;
+}
+
 /** Why a primary closes a session; the reason's text says more. */
 export const CLOSE = {
   badMessage: 4400,
@@ -187,6 +202,8 @@ export const CLOSE = {
   forbidden: 4403,
   superseded: 4409,
   tooFarBehind: 4410,
+  /** Another history of the store begins. */
+  replaced: 4412,
   overloaded: 4429,
 } as const;
 

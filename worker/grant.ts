@@ -5,7 +5,7 @@ import type { Rights } from "../src/rights.ts";
 
 /** What a request may do with one store, and for how long. */
 export interface Grant extends Rights {
-  /** Reserved for what concerns a store as a whole; no route asks for it yet. */
+  /** It may export, import and delete the store. */
   admin: boolean;
   /** When it ends, in milliseconds since 1970; left out: not before its session does. */
   expiresAt?: number;

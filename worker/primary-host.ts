@@ -14,10 +14,11 @@ import type { ListPage } from "../src/store.ts";
 import { grantOf } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { HibernatingSession } from "./hibernating-session.ts";
+import { Histories } from "./histories.ts";
 import { logFailure } from "./log.ts";
 import { ObjectDatabase } from "./object-database.ts";
 import { PrimaryDriver } from "./primary-driver.ts";
-import type { StoreMetrics, StoreStatus } from "./primary-driver.ts";
+import type { Platform, StoreMetrics, StoreStatus } from "./primary-driver.ts";
 import type { Session } from "./sessions.ts";
 import { SqlStore } from "./sql-store.ts";
 
@@ -34,7 +35,7 @@ export interface PrimarySettingsEnv {
 /** The Durable Object that is one store's primary. Its methods answer in plain values; outcomes are never thrown. */
 export class Primary extends DurableObject<PrimarySettingsEnv> {
   readonly #store: SqlStore;
-  readonly #driver: PrimaryDriver;
+  readonly #histories: Histories;
   readonly #sockets = new Map<WebSocket, HibernatingSession>();
   /** What is known of the alarm: it is set for this time or an earlier one. A row is written to set it, so that is done seldom. */
   #alarmAt = Infinity;
@@ -48,19 +49,25 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       tombstonesKept: readSetting(env, "TOMBSTONES_KEPT", 0, 1_000_000) ?? PRIMARY_DEFAULTS.tombstonesKept,
       clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
     };
-    this.#driver = new PrimaryDriver(this.#store, settings, {
+    const failed = (): void => ctx.abort("the primary broke a promise of its own and starts anew");
+    const platform: Platform = {
       glance,
       comeRound: () => scheduler.wait(0),
       written: () => void this.#setAlarm(Date.now() + COMPACT_EVERY_MS),
       expiring: (at) => void this.#setAlarm(at),
       ended: (session) => this.#drop(session),
-      failed: () => ctx.abort("the primary broke a promise of its own and starts anew"),
-    });
+      failed,
+    };
+    this.#histories = new Histories(this.#store, () => new PrimaryDriver(this.#store, settings, platform), failed);
     // A peer's heartbeat is the text frame "ping", answered with "pong" without waking the object. Neither is a line
     // of the protocol, as it has no line feed.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     this.#reopenSockets();
     this.#driver.start();
+  }
+
+  get #driver(): PrimaryDriver {
+    return this.#histories.driver;
   }
 
   // --- for the app
@@ -88,12 +95,14 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     return this.#driver.metrics();
   }
 
-  /** Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. */
+  /**
+   * Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. A POST
+   * carries an export to be imported, a DELETE deletes the store.
+   */
   override async fetch(request: Request): Promise<Response> {
-    const refusal = this.#driver.refuseIfFull();
-    if (refusal) return refusal;
     const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
-    return isUpgrade ? this.#acceptSocket(request) : this.#driver.openStream(request);
+    if (!isUpgrade) return this.#histories.fetch(request);
+    return this.#histories.refusal() ?? this.#acceptSocket(request);
   }
 
   // --- sockets
@@ -147,7 +156,9 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   #drop(session: Session): void {
-    for (const [socket, held] of this.#sockets) if (held === session) this.#sockets.delete(socket);
+    for (const [socket, held] of this.#sockets) {
+      if (held === session) return void this.#sockets.delete(socket);
+    }
   }
 
   // --- time
@@ -158,8 +169,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
    */
   override async alarm(): Promise<void> {
     this.#alarmAt = Infinity;
-    const next = this.#driver.expire();
-    await this.#driver.compact();
+    const next = this.#histories.serving?.expire();
+    await this.#histories.serving?.compact();
     if (next !== undefined) await this.#setAlarm(next);
     if (this.#store.hasClients()) await this.#setAlarm(Date.now() + COMPACT_EVERY_MS);
   }

@@ -112,7 +112,7 @@ export class NodeServer {
         const primary = this.#primaryOf(store);
         const fetch = async ({ headers }: Request): Promise<Response> => {
           found.push({ primary, grant: grantOf(headers) });
-          return primary.refuseIfFull() ?? new Response();
+          return primary.refusal() ?? new Response();
         };
         return { ...primary.stub, fetch };
       },
