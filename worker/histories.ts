@@ -19,6 +19,8 @@ import { problem } from "./problem.ts";
 /** What those are told who come between two histories, or were there when one ended. */
 export const BETWEEN_HISTORIES = "the store is being replaced: ask again soon";
 
+const refuse = (): Response => problem("unavailable", { detail: BETWEEN_HISTORIES });
+
 export class Histories {
   readonly #store: PrimaryPersistence;
   readonly #newDriver: () => PrimaryDriver;
@@ -49,16 +51,19 @@ export class Histories {
 
   /** The answer to whoever wants to open a session when none can be. */
   refusal(): Response | undefined {
-    return this.#driver ? this.#driver.refuseIfFull() : problem("unavailable", { detail: BETWEEN_HISTORIES });
+    return this.#driver ? this.#driver.refuseIfFull() : refuse();
   }
 
   /** Opens a stream (GET), imports what the request carries (POST) or deletes the store (DELETE). */
   async fetch(request: Request): Promise<Response> {
-    const refusal = this.refusal();
-    if (refusal) return refusal;
-    if (request.method === "POST") return this.#answer(this.#import(request.body ?? new Blob().stream()));
-    if (request.method === "DELETE") return this.#answer(this.#replace(() => this.#store.clear(crypto.randomUUID())));
-    return this.driver.openStream(request);
+    switch (request.method) {
+      case "POST":
+        return this.#answer(() => this.#import(request.body ?? new Blob().stream()));
+      case "DELETE":
+        return this.#answer(() => this.#replace(() => this.#store.clear(crypto.randomUUID())));
+      default:
+        return this.refusal() ?? this.driver.openStream(request);
+    }
   }
 
   /** E2: takes the whole export, or nothing of it. */
@@ -118,9 +123,10 @@ export class Histories {
     return this.#newDriver();
   }
 
-  async #answer(replaced: Promise<void>): Promise<Response> {
+  async #answer(replace: () => Promise<void>): Promise<Response> {
+    if (!this.#driver) return refuse();
     try {
-      await replaced;
+      await replace();
     } catch (error) {
       if (error instanceof ImportRefused) return problem(error.code, { detail: error.message, applied: false });
       if (!this.#driver) throw error; // What has become of it shows when the host has started anew.
