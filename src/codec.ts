@@ -143,13 +143,8 @@ export function packFrames(lines: readonly string[]): string[] {
 
 /** Puts frames together to lines. Holds at most one unfinished line, and looks at each letter once. */
 export class LineReader {
-  readonly #framesMax: number;
   #pieces: string[] = [];
   #bytes = 0;
-
-  constructor(framesMax = LINE_FRAMES_MAX) {
-    this.#framesMax = framesMax;
-  }
 
   /** Whether a line has begun and not ended. */
   get isAmidLine(): boolean {
@@ -170,8 +165,8 @@ export class LineReader {
     this.#bytes += utf8Length(rest);
     if (this.#bytes > LINE_BYTES_MAX)
       return tooLarge(`a message is longer than ${LINE_BYTES_MAX} bytes (LINE_BYTES_MAX)`);
-    if (this.#pieces.length > this.#framesMax)
-      return tooLarge(`a message is in more than ${this.#framesMax} frames (LINE_FRAMES_MAX)`);
+    if (this.#pieces.length > LINE_FRAMES_MAX)
+      return tooLarge(`a message is in more than ${LINE_FRAMES_MAX} frames (LINE_FRAMES_MAX)`);
     return { ok: true, value: lines };
   }
 }

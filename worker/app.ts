@@ -35,6 +35,7 @@ import type { AuthEnv } from "./auth.ts";
 import { readBody } from "./body.ts";
 import { ANYONE, attachGrant } from "./grant.ts";
 import type { Grant } from "./grant.ts";
+import { BETWEEN_HISTORIES } from "./histories.ts";
 import { logFailure } from "./log.ts";
 import { METRICS_TYPE, formatMetrics } from "./metrics.ts";
 import {
@@ -56,7 +57,6 @@ import {
 import type { PrimaryDriver, StoreMetrics } from "./primary-driver.ts";
 import type { Primary } from "./primary-host.ts";
 import { problem } from "./problem.ts";
-import { BETWEEN_HISTORIES } from "./histories.ts";
 import { NDJSON, SSE } from "./stream.ts";
 
 /** What the app reads of its environment unless its options say otherwise. */

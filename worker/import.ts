@@ -5,7 +5,7 @@ import { LineReader, readExportHeader, readExportLine } from "../src/codec.ts";
 import type { Parsed } from "../src/codec.ts";
 import { changeBytes } from "../src/kv.ts";
 import type { Change, Json } from "../src/kv.ts";
-import { IMPORT_PATIENCE_MS, IMPORT_SEQ_MAX, LINE_BYTES_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "../src/limits.ts";
+import { IMPORT_PATIENCE_MS, IMPORT_SEQ_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "../src/limits.ts";
 import type { ExportEnd } from "../src/protocol.ts";
 import type { ProblemCode } from "./problem.ts";
 
@@ -22,8 +22,8 @@ export class ImportRefused extends Error {
 
 type Bytes = ReadableStream<Uint8Array>;
 
-/** Small pieces of a long line cost more than their letters do. */
-const PIECES_PER_LINE_MAX = Math.ceil(LINE_BYTES_MAX / 256);
+/** A body may come in pieces so small that they cost more than their letters do: they are put together to this many. */
+const PIECE_UNITS = 16 * 1024;
 
 /**
  * The changes of an export in parts, at most one per key in each, and last its end, when all of it has come. Throws
@@ -69,11 +69,10 @@ export async function* readExport(
 }
 
 async function* linesOf(body: Bytes, patienceMs: number): AsyncGenerator<string> {
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
-  const lines = new LineReader(PIECES_PER_LINE_MAX);
+  const lines = new LineReader();
   let number = 1;
-  for await (const chunk of chunksOf(body, patienceMs)) {
-    for (const line of demand(lines.push(decode(decoder, chunk, number)), number)) {
+  for await (const piece of piecesOf(body, patienceMs)) {
+    for (const line of demand(lines.push(piece), number)) {
       yield line;
       number += 1;
     }
@@ -81,11 +80,23 @@ async function* linesOf(body: Bytes, patienceMs: number): AsyncGenerator<string>
   if (lines.isAmidLine) throw new ImportRefused("bad-request", `line ${number}: the export ends amid this line`);
 }
 
-function decode(decoder: TextDecoder, chunk: Uint8Array, number: number): string {
+async function* piecesOf(body: Bytes, patienceMs: number): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+  let piece = "";
+  for await (const chunk of chunksOf(body, patienceMs)) {
+    piece += decode(decoder, chunk);
+    if (piece.length < PIECE_UNITS) continue;
+    yield piece;
+    piece = "";
+  }
+  yield piece;
+}
+
+function decode(decoder: TextDecoder, chunk: Uint8Array): string {
   try {
     return decoder.decode(chunk, { stream: true });
   } catch {
-    throw new ImportRefused("bad-request", `line ${number} or one soon after it: it is not UTF-8`);
+    throw new ImportRefused("bad-request", "the export is not UTF-8");
   }
 }
 
