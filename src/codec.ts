@@ -17,11 +17,13 @@ import {
   VALUE_BYTES_MAX,
   VALUE_DEPTH_MAX,
 } from "./limits.ts";
-import { PROTOCOL_VERSION } from "./protocol.ts";
+import { EXPORT_VERSION, PROTOCOL_VERSION } from "./protocol.ts";
 import type {
   Ack,
   Batch,
   Downstream,
+  ExportEnd,
+  ExportHeader,
   FailureCode,
   Insert,
   Join,
@@ -99,6 +101,23 @@ function encodeSnapshot({ prev, seq, changes, until }: Snapshot<Json>): string {
 /** An entry as JSON text. */
 export function encodeEntry({ key, value, seq }: Entry<Json>): Json {
   return `{"key":${JSON.stringify(key)},"value":${value},"seq":${seq}}`;
+}
+
+/** The first line of an export. */
+export function encodeExportHeader({ store, epoch }: ExportHeader): string {
+  return `${JSON.stringify({ headwater: EXPORT_VERSION, store, epoch })}\n`;
+}
+
+/** A change as a line of an export. */
+export function encodeExportLine(change: Change<Json>): string {
+  if ("value" in change) return `${encodeEntry(change)}\n`;
+  const { key, removed, seq } = change;
+  return `${JSON.stringify({ key, removed, seq })}\n`;
+}
+
+/** The last line of an export. */
+export function encodeExportEnd({ seq, entries }: ExportEnd): string {
+  return `${JSON.stringify({ seq, entries })}\n`;
 }
 
 // A UTF-16 unit is at most three bytes in UTF-8.
@@ -263,6 +282,27 @@ export function readIdempotencyKey(text: string): Parsed<{ clientId: string; id:
     const match = /^(.+):(\d{1,15})$/.exec(text);
     if (!match) refuse("Idempotency-Key must be <clientId>:<id>, the id a whole number");
     return { clientId: toName(match[1], "clientId"), id: toId(Number(match[2])) };
+  });
+}
+
+/** Reads the first line of an export. */
+export function readExportHeader(line: string): Parsed<ExportHeader> {
+  return attempt(() => {
+    const { headwater, store, epoch } = parseObject(line, "the header");
+    if (headwater !== EXPORT_VERSION) refuse(`this is no export: its first line has no "headwater":${EXPORT_VERSION}`);
+    return { store: toText(store, "store"), epoch: toName(epoch, "epoch") };
+  });
+}
+
+/** Reads any other line of an export: what has no key is its end. */
+export function readExportLine(line: string): Parsed<Change<Json> | ExportEnd> {
+  return attempt(() => {
+    const { key, value, removed, seq, entries } = parseObject(line, "it");
+    if (key === undefined) return { seq: toSeq(seq, "seq"), entries: toSeq(entries, "entries") };
+    const change = { key: toKey(key, "the key"), seq: toSeq(seq, "seq") };
+    if (change.seq === 0) refuse("seqs begin at 1");
+    if (value !== undefined && removed === undefined) return { ...change, value: toJson(value) };
+    return removed === true && value === undefined ? { ...change, removed } : refuse("a change without key or value");
   });
 }
 

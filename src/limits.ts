@@ -84,6 +84,10 @@ export const METRICS_STORES_MAX = 100;
 export const LIST_LIMIT_MAX = 1000;
 /** A list answer stops before it holds more than this, and hands out a cursor. */
 export const LIST_BYTES_MAX = 4 * 1024 * 1024;
+/** The seq that an import may end at: the seqs after it must be exact numbers, too. */
+export const IMPORT_SEQ_MAX = 2 ** 52;
+/** An import of which nothing more comes for so long is given up, and its store opened again. */
+export const IMPORT_PATIENCE_MS = 30_000;
 /** Letters of a store's name, of a client's id and of a secondary's id. */
 export const NAME_LENGTH_MAX = 128;
 

@@ -905,7 +905,7 @@ describe("B. before a role, L. limits", () => {
 });
 
 describe("S. rights", () => {
-  test("S4 M5 nobody takes over the place of another identity's secondary", () => {
+  test("S5 M5 nobody takes over the place of another identity's secondary", () => {
     const one = new Rig();
     one.feed({ type: "connect", session: 1, identity: "ann" });
     one.send(1, join(1, { secondaryId: "hers" }));

@@ -228,7 +228,7 @@ export class Primary {
     const { secondaryId, mode, prefixes, epoch, since } = join;
     const older = this.#arbiter.memberNamed(secondaryId);
     if (older && this.#isOfAnother(older.session, identity))
-      return this.#close(session, CLOSE.superseded, "this secondary's id is that of another identity's"); // S4
+      return this.#close(session, CLOSE.superseded, "this secondary's id is that of another identity's"); // S5
     if (older) this.#close(older.session, CLOSE.superseded, "a newer session of this secondary has joined");
     const { epoch: own, head, floor } = this.#store;
     const reset = epoch !== own || since < floor || since > head;

@@ -1,7 +1,17 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { decodeDownstream, decodeUpstream, encodeDownstream, encodeUpstream } from "./codec.ts";
+import {
+  decodeDownstream,
+  decodeUpstream,
+  encodeDownstream,
+  encodeExportEnd,
+  encodeExportHeader,
+  encodeExportLine,
+  encodeUpstream,
+  readExportHeader,
+  readExportLine,
+} from "./codec.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import type { Downstream } from "./protocol.ts";
 import type { Json } from "./kv.ts";
@@ -50,6 +60,20 @@ describe("docs/protocol.md shows the wire as it is", () => {
     ];
     expect([...types].sort()).toEqual(all);
   });
+});
+
+test("docs/backup.md shows an export as it is", () => {
+  const page = readFileSync(new URL("../docs/backup.md", import.meta.url), "utf8");
+  const [header, ...lines] = /```json export\n([^]*?)```/.exec(page)![1]!.trim().split("\n");
+  const begun = readExportHeader(header!);
+  expect(begun.ok && encodeExportHeader(begun.value)).toBe(`${header}\n`);
+  for (const [index, line] of lines.entries()) {
+    const read = readExportLine(line);
+    if (!read.ok) throw new Error(read.detail);
+    const isEnd = "entries" in read.value;
+    expect([line, isEnd]).toEqual([line, index === lines.length - 1]);
+    expect("entries" in read.value ? encodeExportEnd(read.value) : encodeExportLine(read.value)).toBe(`${line}\n`);
+  }
 });
 
 // If this fails, old and new tabs no longer understand each other: raise PROTOCOL_VERSION, then write down the new digest.

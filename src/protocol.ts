@@ -11,6 +11,9 @@ export const SUBPROTOCOL = "headwater.v1";
 /** Offered beside it by who takes compressed frames; never echoed. */
 export const DEFLATE_SUBPROTOCOL = "headwater.deflate";
 
+/** Raised with every change of an export's form; an export begins with it. */
+export const EXPORT_VERSION = 1;
+
 /** Who must have an update on disk before it is acknowledged: all of the in-sync set, the primary alone, or it and n secondaries. */
 export type Ack = "all" | "primary" | number;
 
@@ -181,6 +184,18 @@ export type Reply = Outcome | GetResult;
 /** `Value` is what snapshots hold: text at the primary, parsed values at a secondary. */
 export type Downstream<Value = JsonValue> = JoinedSecondary | Snapshot<Value> | Membership | Reply;
 
+/** How an export begins: which store it is of, and which history. */
+export interface ExportHeader {
+  store: string;
+  epoch: string;
+}
+
+/** How an export ends: what came before is the state at `seq`. */
+export interface ExportEnd {
+  seq: number;
+  entries: number;
+}
+
 /** Why a primary closes a session; the reason's text says more. */
 export const CLOSE = {
   badMessage: 4400,
@@ -192,6 +207,8 @@ export const CLOSE = {
   silent: 4408,
   superseded: 4409,
   tooFarBehind: 4410,
+  /** Another history of the store begins. */
+  replaced: 4412,
   overloaded: 4429,
 } as const;
 

@@ -63,9 +63,9 @@ export interface Compaction {
 }
 
 /**
- * A primary's persistence as its host uses it: what the machine reads, what else is asked of it, and the two ways in
- * which it changes. Both are one transaction each: when they return, it is durable; when they throw, nothing of it is
- * there, nor will it ever be. A persistence that cannot tell which of the two is true throws a CommitInDoubtError.
+ * A primary's persistence as its host uses it: what the machine reads, what else is asked of it, and the ways in
+ * which it changes. Each is one transaction: when it returns, it is durable; when it throws, nothing of it is there,
+ * nor will it ever be. A persistence that cannot tell which of the two is true throws a CommitInDoubtError.
  */
 export interface PrimaryPersistence extends PrimaryStore {
   /** The first `limit` entries of a range, by rising or falling key. */
@@ -78,6 +78,17 @@ export interface PrimaryPersistence extends PrimaryStore {
   apply(commit: Commit, now: number): number;
   /** Gives up what a compaction names. */
   compact(compaction: Compaction): void;
+  /** E2: Loading was begun and has not ended: what is here is no state of any history yet. */
+  readonly isLoading: boolean;
+  /**
+   * E3, E4: Gives up all entries, and begins the history `epoch` at the next seq, which nothing older can be continued to.
+   * Clients' records stay. With `isLoading` it is filled by `load` and serves nobody until `endLoading`.
+   */
+  clear(epoch: string, isLoading?: boolean): void;
+  /** Writes changes, at most one per key, over those that were loaded before. */
+  load(changes: readonly Change<Json>[]): void;
+  /** What was loaded is the state at `seq` or, where seqs have come further, at the present head. */
+  endLoading(seq: number): void;
 }
 
 /** Whether a transaction has happened shows only when the persistence is opened anew. */
@@ -215,9 +226,10 @@ function lowerBound(keys: readonly string[], isLower: (key: string) => boolean):
 
 /** A primary's store in memory: for tests, simulation and tools. */
 export class MemoryStore implements PrimaryPersistence {
-  readonly epoch: string;
+  epoch: string;
   head = 0;
   floor = 0;
+  isLoading = false;
   readonly #entries = new OrderedMap<Entry<Json>>();
   // A key that is written again is taken out and put back, so that iteration is by seq.
   readonly #changes = new Map<string, Change<Json>>();
@@ -259,9 +271,7 @@ export class MemoryStore implements PrimaryPersistence {
   }
 
   compact({ floor, clientsBefore }: Compaction): void {
-    for (const change of this.#changes.values()) {
-      if ("removed" in change && change.seq <= floor) this.#changes.delete(change.key);
-    }
+    this.#dropTombstones(floor);
     for (const [clientId, { touchedAt }] of this.#clients)
       if (touchedAt < clientsBefore) this.#clients.delete(clientId);
     this.floor = Math.max(this.floor, floor);
@@ -269,15 +279,45 @@ export class MemoryStore implements PrimaryPersistence {
 
   apply(commit: Commit, now: number): number {
     assert(commit.seq >= this.head, "a commit never lowers head");
-    for (const change of commit.changes) {
+    this.#write(commit.changes);
+    for (const [clientId, record] of commit.clients) this.#clients.set(clientId, { record, touchedAt: now });
+    this.head = commit.seq;
+    return commit.changes.length + commit.clients.size;
+  }
+
+  clear(epoch: string, isLoading = false): void {
+    this.epoch = epoch;
+    this.isLoading = isLoading;
+    this.head += 1;
+    this.floor = this.head;
+    this.#entries.clear();
+    this.#changes.clear();
+  }
+
+  load(changes: readonly Change<Json>[]): void {
+    this.#write(changes);
+  }
+
+  endLoading(seq: number): void {
+    this.#dropTombstones(Infinity);
+    this.isLoading = false;
+    this.head = Math.max(this.head, seq);
+    this.floor = this.head;
+  }
+
+  #write(changes: readonly Change<Json>[]): void {
+    for (const change of changes) {
       this.#changes.delete(change.key);
       this.#changes.set(change.key, change);
       if ("value" in change) this.#entries.set(change.key, change);
       else this.#entries.delete(change.key);
     }
-    for (const [clientId, record] of commit.clients) this.#clients.set(clientId, { record, touchedAt: now });
-    this.head = commit.seq;
-    return commit.changes.length + commit.clients.size;
+  }
+
+  #dropTombstones(floor: number): void {
+    for (const change of this.#changes.values()) {
+      if ("removed" in change && change.seq <= floor) this.#changes.delete(change.key);
+    }
   }
 
   *#changesAfter(since: number, tombstonesAfter: number): Generator<Change<Json>> {

@@ -29,7 +29,7 @@ import type { Range, Write } from "../src/kv.ts";
 import { LIST_LIMIT_MAX, METRICS_STORES_MAX } from "../src/limits.ts";
 import { DEFLATE_SUBPROTOCOL, SUBPROTOCOL } from "../src/protocol.ts";
 import type { Outcome, Update } from "../src/protocol.ts";
-import { refusalOf } from "../src/rights.ts";
+import { joinRefusalOf, refusalOf } from "../src/rights.ts";
 import type { Schemas } from "../src/schema.ts";
 import { Authenticator, Unauthorized } from "./auth.ts";
 import type { AuthEnv } from "./auth.ts";
@@ -37,16 +37,20 @@ import { readBody } from "./body.ts";
 import { offersDeflate } from "./deflate.ts";
 import { ANYONE, attachGrant } from "./grant.ts";
 import type { Grant } from "./grant.ts";
+import { BETWEEN_HISTORIES } from "./histories.ts";
 import { logFailure } from "./log.ts";
 import { METRICS_TYPE, formatMetrics } from "./metrics.ts";
 import {
   DELETE_ENTRY,
+  DELETE_STORE,
   DOCUMENTATION,
+  EXPORT_STORE,
   GET_ENTRY,
   GET_HEALTH,
   GET_METRICS,
   GET_OPENAPI,
   GET_STATUS,
+  IMPORT_STORE,
   LIST_ENTRIES,
   POST_BATCH,
   PUT_ENTRY,
@@ -57,8 +61,7 @@ import type { Primary } from "./primary-host.ts";
 import { problem } from "./problem.ts";
 import type { ProblemCode } from "./problem.ts";
 import { setStoreSchema } from "./store-schema.ts";
-import { STREAM_TYPES } from "./stream.ts";
-import type { StreamForm } from "./stream.ts";
+import { NDJSON, SSE } from "./stream.ts";
 
 /** What the app reads of its environment unless its options say otherwise. */
 export interface AppEnv extends AuthEnv {
@@ -73,7 +76,10 @@ export type PrimaryStub = {
     ...args: Parameters<PrimaryDriver[Method]>
   ) => Promise<Awaited<ReturnType<PrimaryDriver[Method]>>>;
 } & {
-  /** Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. */
+  /**
+   * Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. A POST carries
+   * an export to be imported, a DELETE deletes the store.
+   */
   fetch(request: Request): Promise<Response>;
 };
 
@@ -136,6 +142,9 @@ export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> 
   add("GET", "/v1/stores/:store/entries", LIST_ENTRIES, listEntries);
   add("GET", "/v1/stores/:store/replicate", REPLICATE, replicate);
   add("GET", "/v1/stores/:store/status", GET_STATUS, async (c) => c.json(await asked(c.var.primary.status())));
+  add("GET", "/v1/stores/:store/export", EXPORT_STORE, forAdmins(exportStore));
+  add("POST", "/v1/stores/:store/import", IMPORT_STORE, forAdmins(importStore));
+  add("DELETE", "/v1/stores/:store", DELETE_STORE, forAdmins(deleteStore));
   add("GET", "/healthz", GET_HEALTH, (c) => c.json({ status: "ok" }));
   add("GET", "/metrics", GET_METRICS, (c) => stores.metrics(c));
   const openapi = openAPIRouteHandler(app, { documentation: DOCUMENTATION, excludeStaticFile: false });
@@ -375,7 +384,11 @@ async function replicate(c: RequestContext): Promise<Response> {
   const request = isUpgrade(c) ? upgradeOf(c) : streamOf(c);
   attachGrant(request.headers, c.var.grant);
   // A HEAD never reads its stream to an end, so none is opened for it.
-  if (c.req.raw.method === "HEAD") return c.body(null, 200, { "Content-Type": STREAM_TYPES[formOf(c)] });
+  if (c.req.raw.method === "HEAD") return c.body(null, 200, { "Content-Type": isSse(c) ? SSE.type : NDJSON.type });
+  return passOn(c, request);
+}
+
+async function passOn(c: RequestContext, request: Request): Promise<Response> {
   const response = await asked(c.var.primary.fetch(request));
   // The headers of an object's response cannot be changed, which middleware of the app around this one may want.
   return new Response(response.body, response);
@@ -396,7 +409,7 @@ function upgradeOf(c: RequestContext): Request {
 
 function streamOf(c: RequestContext): Request {
   const url = new URL("http://primary/");
-  url.searchParams.set("form", formOf(c));
+  url.searchParams.set("form", isSse(c) ? "sse" : "ndjson");
   const since = c.req.header("Last-Event-ID") || c.req.query("since");
   if (since) url.searchParams.set("since", `${demand(readInteger(since, "since", 0, Number.MAX_SAFE_INTEGER))}`);
   const epoch = c.req.query("epoch");
@@ -404,8 +417,39 @@ function streamOf(c: RequestContext): Request {
   return new Request(url);
 }
 
-const formOf = (c: RequestContext): StreamForm =>
-  c.req.header("Accept")?.includes(STREAM_TYPES.sse) ? "sse" : "ndjson";
+const isSse = (c: RequestContext): boolean => c.req.header("Accept")?.includes(SSE.type) ?? false;
+
+// --- the store as a whole
+
+/** S4: leave to use a store is not leave to take it away. */
+function forAdmins(answer: (c: RequestContext) => Promise<Response>): Handler<Types> {
+  return async (c) =>
+    c.var.grant.admin ? answer(c) : fail(c, "forbidden", "only an identity with `admin` may do this to a store");
+}
+
+async function exportStore(c: RequestContext): Promise<Response> {
+  // E1: what is left out would be missing from a file that looks whole.
+  const refusal = joinRefusalOf({}, c.var.grant);
+  if (refusal !== undefined) return fail(c, "forbidden", `an export shows everything; ${refusal}`);
+  const store = c.req.param("store")!;
+  const headers = { "Content-Type": NDJSON.type, "Content-Disposition": `attachment; filename="${store}.ndjson"` };
+  if (c.req.raw.method === "HEAD") return c.body(null, 200, headers);
+  const request = new Request(`http://primary/?form=export&store=${store}`);
+  attachGrant(request.headers, c.var.grant);
+  const response = await passOn(c, request);
+  if (response.ok) response.headers.set("Content-Disposition", headers["Content-Disposition"]);
+  return response;
+}
+
+async function importStore(c: RequestContext): Promise<Response> {
+  // Node wants to be told that a body is streamed.
+  const init = { method: "POST", body: c.req.raw.body, duplex: "half" };
+  return passOn(c, new Request("http://primary/", init));
+}
+
+async function deleteStore(c: RequestContext): Promise<Response> {
+  return passOn(c, new Request("http://primary/", { method: "DELETE" }));
+}
 
 // --- requests and their errors
 
@@ -445,6 +489,8 @@ async function asked<Value>(answer: Promise<Value>): Promise<Value> {
 
 function answerError(error: Error, c: RequestContext): Response {
   if (error instanceof Refused) return fail(c, error.refusal.code, error.refusal.detail);
+  // Of an error that comes from an object only its message is left.
+  if (String(error.cause).includes(BETWEEN_HISTORIES)) return problem("unavailable", { detail: BETWEEN_HISTORIES });
   logFailure(error instanceof PrimaryFailed ? "primary-failed" : "request-failed", error.cause ?? error);
   // Whether an update has happened is not known then, so nothing is said about it.
   if (!(error instanceof PrimaryFailed)) return problem("internal");

@@ -240,6 +240,48 @@ describe("rights over HTTP", () => {
   });
 });
 
+describe("rights to the store as a whole", () => {
+  it("S4 are those of tokens with `admin`, and of nobody who shows none", async () => {
+    const door = new Door({ ...WITH_SECRET, ALLOW_ANONYMOUS: "true" });
+    const strict = new Door();
+    const routes = [
+      ["GET", "/export"],
+      ["HEAD", "/export"],
+      ["POST", "/import"],
+      ["DELETE", ""],
+    ] as const;
+    const plain = await mint({ ...door.claim, write: true, sync: true });
+    const elsewhere = await mint({ stores: ["other"], admin: true });
+    await door.ask("PUT", "/entries/a", plain, "1");
+    for (const [method, path] of routes) {
+      for (const token of [undefined, plain, elsewhere]) {
+        expect([method, await statusOf(door.ask(method, path, token))]).toEqual([method, 403]);
+      }
+      expect([method, await statusOf(strict.ask(method, path))]).toEqual([method, 401]);
+    }
+    expect(await door.ask("DELETE", "")).toMatchObject([403, { code: "forbidden", applied: false }]);
+    expect(await door.ask("GET", "/status")).toMatchObject([200, { head: 1, entries: 1 }]);
+
+    const admin = await mint({ ...door.claim, admin: true });
+    const file = await door.fetch(
+      new Request(`http://headwater/v1/stores/${door.store}/export`, { headers: { Authorization: `Bearer ${admin}` } }),
+    );
+    const lines = await new Response(file.body).text();
+    expect(await door.ask("DELETE", "", admin)).toMatchObject([200, { entries: 0 }]);
+    expect(await door.ask("POST", "/import", admin, lines)).toMatchObject([200, { entries: 1 }]);
+    expect(await door.ask("GET", "/entries/a")).toEqual([200, 1]);
+  });
+
+  it("S4 let nobody export who may not read all of it, since the rest would be missing from what looks whole", async () => {
+    const door = new Door();
+    const half = await mint({ ...door.claim, read: ["a/"], admin: true });
+    expect(await door.ask("GET", "/export", half)).toMatchObject([
+      403,
+      { code: "forbidden", detail: expect.stringContaining('begin with "a/"') },
+    ]);
+  });
+});
+
 describe("rights on a socket", () => {
   it("S2 a secondary gets what it may read, asks for no more, and is waited for only if it may be", async () => {
     const door = new Door();

@@ -16,38 +16,55 @@ const TOO_SLOW: Refusal = {
   detail: `nothing more of the body has come for ${LINE_PATIENCE_MS} ms (LINE_PATIENCE_MS)`,
 };
 
+/** Nothing more of a body has come for too long. */
+export class LateError extends Error {
+  override readonly name = "LateError";
+}
+
 /** The body's text. A body that is too long, or of which nothing more comes, is not read to its end. */
 export async function readBody(request: Request): Promise<{ ok: true; value: string } | Refusal> {
   if (Number(request.headers.get("Content-Length") ?? 0) > LINE_BYTES_MAX) return TOO_LARGE;
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
   let text = "";
   let bytes = 0;
-  const reader = request.body?.getReader();
   try {
-    for (let read = await next(reader); !read?.done; read = await next(reader)) {
-      if (!read) return TOO_SLOW;
-      bytes += read.value.byteLength;
+    for await (const chunk of chunksOf(request.body, LINE_PATIENCE_MS)) {
+      bytes += chunk.byteLength;
       if (bytes > LINE_BYTES_MAX) return TOO_LARGE;
-      text += decoder.decode(read.value, { stream: true });
+      text += decoder.decode(chunk, { stream: true });
     }
     return { ok: true, value: text + decoder.decode() };
   } catch (error) {
+    if (error instanceof LateError) return TOO_SLOW;
     if (error instanceof TypeError) return NOT_TEXT;
     throw error;
-  } finally {
-    void reader?.cancel().catch(() => {});
   }
 }
 
-type Reader = ReadableStreamDefaultReader<Uint8Array>;
+/** A body as it comes; leaving the loop cancels the rest. Throws LateError when nothing has come for `patienceMs`. */
+export async function* chunksOf(
+  body: ReadableStream<Uint8Array> | null,
+  patienceMs: number,
+): AsyncGenerator<Uint8Array, void> {
+  const reader = body?.getReader();
+  if (!reader) return;
+  try {
+    for (;;) {
+      const { done, value } = await within(patienceMs, reader.read());
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Of a body that was cut off there is nothing to cancel.
+    reader.cancel().catch(() => {});
+  }
+}
 
-/** The next piece; undefined if none comes for a long time. */
-async function next(reader: Reader | undefined): Promise<ReadableStreamReadResult<Uint8Array> | undefined> {
-  if (!reader) return { done: true, value: undefined };
+async function within<Value>(patienceMs: number, promise: Promise<Value>): Promise<Value> {
   let stop = (): void => {};
-  const late = new Promise<undefined>((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), LINE_PATIENCE_MS);
+  const late = new Promise<never>((_, reject) => {
+    const timer = setTimeout(() => reject(new LateError(`nothing more has come for ${patienceMs} ms`)), patienceMs);
     stop = () => clearTimeout(timer);
   });
-  return Promise.race([reader.read(), late]).finally(stop);
+  return Promise.race([promise, late]).finally(stop);
 }

@@ -117,7 +117,14 @@ const planted: [rule: string, name: string, door: Door][] = [
     "A2",
     "acknowledges what it leaves out",
     async (request, env) => {
-      if (request.method !== "PUT") return theApp(request, env);
+      // What cannot be read is refused by any door.
+      const isJson =
+        request.method === "PUT" &&
+        (await request
+          .clone()
+          .json()
+          .then(Boolean, () => null)) !== null;
+      if (!isJson) return theApp(request, env);
       return theApp(new Request(request, { method: "PUT", body: '"something else"' }), env);
     },
   ],

@@ -7,7 +7,7 @@ import type { Rights } from "../src/rights.ts";
 export interface Grant extends Rights {
   /** Who it is, by a name that lasts, of up to 256 letters: what one may ask for is counted by it. */
   identity?: string;
-  /** Reserved for what concerns a store as a whole; no route asks for it yet. */
+  /** It may export, import and delete the store. */
   admin: boolean;
   /** When it ends, in milliseconds since 1970; left out: not before its session does. */
   expiresAt?: number;

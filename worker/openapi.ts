@@ -9,7 +9,7 @@ import {
   NAME_LENGTH_MAX,
   VALUE_BYTES_MAX,
 } from "../src/limits.ts";
-import { SUBPROTOCOL } from "../src/protocol.ts";
+import { EXPORT_VERSION, SUBPROTOCOL } from "../src/protocol.ts";
 import { PROBLEMS, PROBLEM_TYPE } from "./problem.ts";
 import type { ProblemCode } from "./problem.ts";
 
@@ -83,6 +83,15 @@ const STATUS = object({
     rates: object({ identity: { type: "integer" }, store: { type: "integer" } }),
   }),
 });
+const EXPORT_LINE = {
+  oneOf: [
+    object({ headwater: { const: EXPORT_VERSION }, store: { type: "string" }, epoch: { type: "string" } }),
+    object({ key: KEY, value: VALUE, seq: SEQ }),
+    object({ key: KEY, removed: { const: true }, seq: SEQ }),
+    object({ seq: SEQ, entries: { type: "integer" } }),
+  ],
+};
+const HISTORY = object({ epoch: { type: "string" }, seq: SEQ, entries: { type: "integer" } });
 const PROBLEM = object(
   {
     type: { type: "string" },
@@ -259,6 +268,31 @@ export const GET_STATUS: DescribeRouteOptions = {
   summary: "Shows the store and every member",
   parameters: [STORE],
   responses: { 200: answer("the status", STATUS), ...problems(...READ_PROBLEMS) },
+};
+
+export const EXPORT_STORE: DescribeRouteOptions = {
+  summary: "Streams the whole store at one seq; for identities with `admin` that may read everything",
+  description:
+    "A header, then a line for each change in the order of seqs, of which a key's last one counts, then the seq that this is the " +
+    "state of, and how many entries it has. What lacks its last line is not whole.",
+  parameters: [STORE],
+  responses: { 200: answer("the export", EXPORT_LINE, "application/x-ndjson"), ...problems(...READ_PROBLEMS) },
+};
+
+export const IMPORT_STORE: DescribeRouteOptions = {
+  summary: "Fills a store without entries with an export, whole or not at all; for identities with `admin`",
+  parameters: [STORE],
+  requestBody: { required: true, content: { "application/x-ndjson": { schema: EXPORT_LINE } } },
+  responses: {
+    200: answer("another history has begun", HISTORY),
+    ...problems(...READ_PROBLEMS, "too-large", "not-empty", "storage-full"),
+  },
+};
+
+export const DELETE_STORE: DescribeRouteOptions = {
+  summary: "Removes everything; for identities with `admin`",
+  parameters: [STORE],
+  responses: { 200: answer("another history has begun", HISTORY), ...problems(...READ_PROBLEMS, "storage-full") },
 };
 
 export const GET_HEALTH: DescribeRouteOptions = {

@@ -22,7 +22,8 @@ import { logFailure } from "./log.ts";
 import { problem } from "./problem.ts";
 import { RequestSession } from "./sessions.ts";
 import type { Session, SocketSession } from "./sessions.ts";
-import { STREAM_TYPES, StreamSession } from "./stream.ts";
+import { NDJSON, SSE, StreamSession, exportOf } from "./stream.ts";
+import type { StreamForm } from "./stream.ts";
 
 /** A store as its status shows it. */
 export interface StoreStatus {
@@ -77,6 +78,10 @@ const connectOf = (session: SessionId, { grant }: Session): PrimaryInput & { typ
   const { read, write, sync, identity } = grant;
   return { type: "connect", session, rights: { read, write, sync }, ...(identity !== undefined && { identity }) };
 };
+
+/** What it means that the persistence has refused a transaction. */
+export const refusalCodeOf = (error: unknown): "storage-full" | "unavailable" =>
+  String(error).includes("SQLITE_FULL") ? "storage-full" : "unavailable";
 
 const isAck = ({ type }: Upstream): boolean => type === "snapshot-ack" || type === "part-ack";
 
@@ -138,7 +143,10 @@ export class PrimaryDriver {
   stop(code: number, reason: string): void {
     this.#isStopped = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
-    for (const session of this.#sessions.values()) session.close(code, reason);
+    for (const session of this.#sessions.values()) {
+      session.close(code, reason);
+      this.#platform.ended(session);
+    }
     this.#sessions.clear();
   }
 
@@ -211,16 +219,16 @@ export class PrimaryDriver {
     };
   }
 
-  /** Opens a stream as `?since=&epoch=&form=` of the request ask for it, or says why it cannot be. */
+  /** Opens a stream as `?since=&epoch=&form=` of the request ask for it; an export of the store that it names as `store`. */
   openStream({ url, signal, headers }: Request): Response {
     const query = new URL(url).searchParams;
     const grant = grantOf(headers);
-    const form = query.get("form") === "sse" ? "sse" : "ndjson";
+    const form = this.#formOf(query);
     const session = this.open(
       (id) =>
         new StreamSession(form, grant, {
           onTaken: (ack) => void this.#give({ type: "receive", session: id, message: ack }),
-          onCancel: () => this.release(id),
+          onEnd: () => this.release(id),
         }),
     );
     const { body } = this.#sessions.get(session) as StreamSession;
@@ -238,7 +246,13 @@ export class PrimaryDriver {
       ...(grant?.read && { prefixes: [...grant.read] }),
     };
     void this.#give({ type: "receive", session, message: join });
-    return new Response(body, { headers: { "Content-Type": STREAM_TYPES[form], "Cache-Control": "no-cache" } });
+    return new Response(body, { headers: { "Content-Type": form.type, "Cache-Control": "no-cache" } });
+  }
+
+  #formOf(query: URLSearchParams): StreamForm {
+    const form = query.get("form");
+    if (form === "export") return exportOf(query.get("store") ?? "", this.#store);
+    return form === "sse" ? SSE : NDJSON;
   }
 
   /** The answer to whoever wants to open a socket or a stream while there are too many. */
@@ -427,7 +441,7 @@ export class PrimaryDriver {
       return { type: "persisted" };
     } catch (error) {
       if (error instanceof CommitInDoubtError) throw error;
-      const code = String(error).includes("SQLITE_FULL") ? "storage-full" : "unavailable";
+      const code = refusalCodeOf(error);
       // It is tried again every 100 ms, and one line tells as much as ten a second.
       if (this.#refusal !== code) logFailure(`commit-refused: ${code}`, error);
       this.#refusal = code;

@@ -15,10 +15,11 @@ import { offersDeflate } from "./deflate.ts";
 import { grantOf } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { HibernatingSession } from "./hibernating-session.ts";
+import { Histories } from "./histories.ts";
 import { logFailure } from "./log.ts";
 import { ObjectDatabase } from "./object-database.ts";
 import { PrimaryDriver } from "./primary-driver.ts";
-import type { Answer, StoreMetrics, StoreStatus } from "./primary-driver.ts";
+import type { Answer, Platform, StoreMetrics, StoreStatus } from "./primary-driver.ts";
 import type { Session } from "./sessions.ts";
 import { SqlStore } from "./sql-store.ts";
 import { flawOf } from "./store-schema.ts";
@@ -39,7 +40,7 @@ export interface PrimarySettingsEnv {
 /** The Durable Object that is one store's primary. Its methods answer in plain values; outcomes are never thrown. */
 export class Primary extends DurableObject<PrimarySettingsEnv> {
   readonly #store: SqlStore;
-  readonly #driver: PrimaryDriver;
+  readonly #histories: Histories;
   readonly #sockets = new Map<WebSocket, HibernatingSession>();
   /** What is known of the alarm: it is set for this time or an earlier one. A row is written to set it, so that is done seldom. */
   #alarmAt = Infinity;
@@ -58,19 +59,25 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
         store: readSetting(env, "RATE_PER_STORE", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.store,
       },
     };
-    this.#driver = new PrimaryDriver(this.#store, settings, {
+    const failed = (): void => ctx.abort("the primary broke a promise of its own and starts anew");
+    const platform: Platform = {
       glance,
       comeRound: () => scheduler.wait(0),
       written: () => void this.#setAlarm(Date.now() + COMPACT_EVERY_MS),
       expiring: (at) => void this.#setAlarm(at),
       ended: (session) => this.#drop(session),
-      failed: () => ctx.abort("the primary broke a promise of its own and starts anew"),
-    });
+      failed,
+    };
+    this.#histories = new Histories(this.#store, () => new PrimaryDriver(this.#store, settings, platform), failed);
     // A peer's heartbeat is the text frame "ping", answered with "pong" without waking the object. Neither is a line
     // of the protocol, as it has no line feed.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     this.#reopenSockets();
     this.#driver.start();
+  }
+
+  get #driver(): PrimaryDriver {
+    return this.#histories.driver;
   }
 
   // --- for the app
@@ -98,12 +105,14 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     return this.#driver.metrics();
   }
 
-  /** Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. */
+  /**
+   * Opens a session: a WebSocket if asked to upgrade, else a stream from `?since=&epoch=` in the `form` wanted. A POST
+   * carries an export to be imported, a DELETE deletes the store.
+   */
   override async fetch(request: Request): Promise<Response> {
-    const refusal = this.#driver.refuseIfFull(grantOf(request.headers));
-    if (refusal) return refusal;
     const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
-    return isUpgrade ? this.#acceptSocket(request) : this.#driver.openStream(request);
+    if (!isUpgrade) return this.#histories.fetch(request);
+    return this.#histories.refusal(grantOf(request.headers)) ?? this.#acceptSocket(request);
   }
 
   // --- sockets
@@ -158,7 +167,9 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   }
 
   #drop(session: Session): void {
-    for (const [socket, held] of this.#sockets) if (held === session) this.#sockets.delete(socket);
+    for (const [socket, held] of this.#sockets) {
+      if (held === session) return void this.#sockets.delete(socket);
+    }
   }
 
   // --- time
@@ -169,8 +180,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
    */
   override async alarm(): Promise<void> {
     this.#alarmAt = Infinity;
-    const next = this.#driver.expire();
-    await this.#driver.compact();
+    const next = this.#histories.serving?.expire();
+    await this.#histories.serving?.compact();
     if (next !== undefined) await this.#setAlarm(next);
     if (this.#store.hasClients()) await this.#setAlarm(Date.now() + COMPACT_EVERY_MS);
   }

@@ -4,7 +4,7 @@ import type { Check } from "../src/kv.ts";
 import type { FailureCode } from "../src/protocol.ts";
 
 /** What an HTTP answer can say beyond the protocol's own failures. */
-export type ProblemCode = FailureCode | "not-found" | "method-not-allowed" | "internal";
+export type ProblemCode = FailureCode | "not-found" | "not-empty" | "method-not-allowed" | "internal";
 
 /** What a problem tells besides its code; the last five only of updates. */
 export interface ProblemDetails {
@@ -27,6 +27,7 @@ export const PROBLEMS: Record<ProblemCode, { status: number; title: string }> = 
   forbidden: { status: 403, title: "This identity may not do this" },
   "not-found": { status: 404, title: "There is nothing here" },
   "method-not-allowed": { status: 405, title: "The route does not know this method" },
+  "not-empty": { status: 409, title: "The store has entries" },
   expired: { status: 410, title: "The outcome of this operation is no longer kept" },
   conflict: { status: 412, title: "A check has failed, nothing was changed" },
   "too-large": { status: 413, title: "A limit on size is exceeded" },

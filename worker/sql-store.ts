@@ -54,24 +54,37 @@ const WRITE_CLIENTS = `
   ON CONFLICT (client_id) DO UPDATE
   SET settled = excluded.settled, outcomes = excluded.outcomes, touched_at = excluded.touched_at`;
 
+const WRITE_META = `
+  INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`;
+
+/** What `meta` says of the store; `loading` is there while it is so. */
+type MetaName = "schema" | "epoch" | "floor" | "loading";
+
 /** One row of `entries`, raw. */
 type EntryRow = [key: string, value: string | null, seq: number];
 
 export class SqlStore implements PrimaryPersistence {
   readonly #database: SqlDatabase;
-  readonly epoch: string;
+  #epoch: string;
   #floor: number;
   #head: number;
+  #isLoading: boolean;
   #counted: { head: number; entries: number } | undefined;
 
   /** Opens the store, and creates it the first time: a new history begins. */
   constructor(database: SqlDatabase) {
     this.#database = database;
     database.transact(() => this.#create());
-    this.epoch = this.#readMeta("epoch");
+    this.#epoch = this.#readMeta("epoch")!;
     this.#floor = Number(this.#readMeta("floor"));
+    this.#isLoading = this.#readMeta("loading") !== undefined;
     const [seq] = this.#first("SELECT max(seq) FROM entries") as [number | null];
-    this.#head = Math.max(this.#floor, seq ?? 0);
+    // The seqs of what is being loaded are of a history that has not begun.
+    this.#head = this.#isLoading ? this.#floor : Math.max(this.#floor, seq ?? 0);
+  }
+
+  get epoch(): string {
+    return this.#epoch;
   }
 
   get head(): number {
@@ -80,6 +93,10 @@ export class SqlStore implements PrimaryPersistence {
 
   get floor(): number {
     return this.#floor;
+  }
+
+  get isLoading(): boolean {
+    return this.#isLoading;
   }
 
   get(key: string): Entry<Json> | undefined {
@@ -135,9 +152,35 @@ export class SqlStore implements PrimaryPersistence {
       this.#database.run("DELETE FROM clients WHERE touched_at < ?", clientsBefore);
       if (!isRaised) return;
       this.#database.run("DELETE FROM entries WHERE value IS NULL AND seq <= ?", floor);
-      this.#database.run("UPDATE meta SET value = ? WHERE name = 'floor'", String(floor));
+      this.#writeMeta({ floor: String(floor) });
     });
     if (isRaised) this.#floor = floor;
+  }
+
+  clear(epoch: string, isLoading = false): void {
+    const head = this.#head + 1;
+    this.#database.transact(() => {
+      this.#database.run("DELETE FROM entries");
+      this.#writeMeta({ epoch, floor: String(head), loading: isLoading ? "" : null });
+    });
+    this.#epoch = epoch;
+    this.#head = this.#floor = head;
+    this.#isLoading = isLoading;
+  }
+
+  load(changes: readonly Change<Json>[]): void {
+    this.#database.transact(() => this.#writeEntries(changes));
+    this.#counted = undefined;
+  }
+
+  endLoading(seq: number): void {
+    const head = Math.max(this.#head, seq);
+    this.#database.transact(() => {
+      this.#database.run("DELETE FROM entries WHERE value IS NULL");
+      this.#writeMeta({ floor: String(head), loading: null });
+    });
+    this.#head = this.#floor = head;
+    this.#isLoading = false;
   }
 
   #create(): void {
@@ -152,9 +195,17 @@ export class SqlStore implements PrimaryPersistence {
     this.#database.run(statement, meta);
   }
 
-  #readMeta(name: string): string {
-    const [value] = this.#first("SELECT value FROM meta WHERE name = ?", name) as [string];
-    return value;
+  #readMeta(name: MetaName): string | undefined {
+    const row = this.#first("SELECT value FROM meta WHERE name = ?", name) as [string] | undefined;
+    return row?.[0];
+  }
+
+  /** Null takes a name out. */
+  #writeMeta(meta: Partial<Record<MetaName, string | null>>): void {
+    for (const [name, value] of Object.entries(meta)) {
+      if (value === null) this.#database.run("DELETE FROM meta WHERE name = ?", name);
+      else this.#database.run(WRITE_META, name, value);
+    }
   }
 
   #first(query: string, ...parameters: SqlValue[]): SqlValue[] | undefined {

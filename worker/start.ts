@@ -1,6 +1,7 @@
 // `npm start`: builds the page and runs primary, API and page on this machine, with no account and no network.
 //
 //   PORT             the port, 8787 unless set
+//   JWT_SECRET       tokens that are signed with it are taken, besides letting everyone in (`npm run token` makes them)
 //   HEADWATER_STATE  the folder that keeps the stores across restarts, .headwater unless set
 //   --built          serve the page as it was built last (several of these at once must not build it over each other)
 
@@ -49,6 +50,7 @@ async function main(): Promise<number> {
 async function serve(port: number, stateFolder: string): Promise<number> {
   const args = ["dev", "--ip", HOST, "--port", String(port), "--inspector-port", "0", "--persist-to", stateFolder];
   args.push("--var", "ALLOW_ANONYMOUS:true", "--show-interactive-dev-session=false", "--log-level", "warn");
+  if (process.env.JWT_SECRET) args.push("--var", `JWT_SECRET:${process.env.JWT_SECRET}`);
   const wrangler = spawn("wrangler", args, {
     cwd: root,
     env,

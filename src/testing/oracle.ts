@@ -79,6 +79,13 @@ export class Oracle {
     for (const [name, seq] of this.#effects) if (seq > head) this.#effects.delete(name);
   }
 
+  /** Another history has begun with nothing in it, at the next seq. What took effect before has done so for good (E3). */
+  cleared(epoch: string): void {
+    this.epoch = epoch;
+    this.head += 1;
+    for (const versions of this.#versions.values()) versions.push({ seq: this.head, value: null });
+  }
+
   stateAt(seq: number, prefixes: readonly string[] | undefined): Map<string, Version> {
     const state = new Map<string, Version>();
     for (const [key, versions] of this.#versions) {

@@ -32,7 +32,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "whoever leaves is still waited for",
-    seed: 153,
+    seed: 155,
     file: "arbiter.ts",
     right: `this.#inSync.delete(member);\n    if (this.#named`,
     wrong: `if (this.#named`,
@@ -120,6 +120,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "store.ts",
     right: `if (isFull && row.seq !== seq) return`,
     wrong: `if (isFull) return`,
+  },
+  {
+    name: "a deletion forgets the outcomes of what was done before it",
+    seed: 9,
+    file: "store.ts",
+    right: `this.isLoading = isLoading;`,
+    wrong: `this.isLoading = isLoading;\n    this.#clients.clear();`,
+  },
+  {
+    name: "a deletion takes no seq",
+    seed: 9,
+    file: "store.ts",
+    right: `this.head += 1;\n    this.floor = this.head;`,
+    wrong: `this.floor = this.head;`,
   },
   {
     name: "a snapshot from the future is applied",

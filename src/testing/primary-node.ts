@@ -15,6 +15,8 @@ import type { DiskHealth } from "./disk.ts";
 import { Oracle, demand } from "./oracle.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { doStep } from "./store-steps.ts";
+import type { StoreStep } from "./store-steps.ts";
 
 export interface Peer {
   send: (line: string) => void;
@@ -44,7 +46,7 @@ export class PrimaryNode {
   readonly #gatherMax: number;
   #machine: Primary | undefined;
   #store: MemoryStore;
-  #history: (Commit | Compaction)[] = [];
+  #history: StoreStep[] = [];
   // Counts restarts and losses of memory: whatever was asked for by an older life is void.
   #life = 0;
   #epochs = 1;
@@ -145,6 +147,16 @@ export class PrimaryNode {
     return true;
   }
 
+  /** E3: the store is deleted by a host that lives on: every session ends, and the next history begins at once. */
+  deleteStore(): void {
+    this.crash();
+    this.#epochs += 1;
+    const epoch = `epoch-${this.#epochs}`;
+    this.#do({ epoch, isLoading: false });
+    this.oracle.cleared(epoch);
+    this.#begin();
+  }
+
   /** The disk is replaced by what it held some commits ago: a new history begins there. */
   restoreBackup(): void {
     this.crash();
@@ -153,10 +165,8 @@ export class PrimaryNode {
     this.#epochs += 1;
     const epoch = `epoch-${this.#epochs}`;
     this.#store = new MemoryStore(epoch, this.#pageLimit);
-    for (const step of this.#history) {
-      if ("seq" in step) this.#store.apply(step, this.#scheduler.now);
-      else this.#store.compact(step);
-    }
+    for (const step of this.#history) doStep(this.#store, step);
+    this.#store.epoch = epoch;
     this.oracle.restored(epoch, this.#store.head);
     this.#begin();
   }
@@ -241,8 +251,12 @@ export class PrimaryNode {
   }
 
   #compact(compaction: Compaction): void {
-    this.#store.compact(compaction);
-    this.#history.push(compaction);
+    this.#do({ compaction });
+  }
+
+  #do(step: StoreStep): void {
+    doStep(this.#store, step);
+    this.#history.push(step);
   }
 
   #persist(commit: Commit): void {
@@ -256,8 +270,7 @@ export class PrimaryNode {
       }
       // After a crash only what comes before the next life begins can still reach the disk.
       if (!isAlive && (this.#machine || life !== this.#life - 1)) return;
-      this.#store.apply(commit, this.#scheduler.now);
-      this.#history.push(commit);
+      this.#do({ commit, now: this.#scheduler.now });
       this.oracle.committed(commit);
       if (isAlive) this.#feed({ type: "persisted" });
     });

@@ -114,6 +114,39 @@ const planted: Record<string, () => PlantedStore> = {
         return super.apply({ ...commit, changes: commit.changes.map(cut) }, now);
       }
     })(),
+  "clears its clients' records, too": () =>
+    new (class extends PlantedStore {
+      override clear(epoch: string, isLoading?: boolean): void {
+        super.clear(epoch, isLoading);
+        this.compact({ floor: 0, clientsBefore: Infinity });
+      }
+    })(),
+  "goes on in the same history when it is cleared": () =>
+    new (class extends PlantedStore {
+      override clear(_epoch: string, isLoading?: boolean): void {
+        super.clear(this.epoch, isLoading);
+      }
+    })(),
+  "begins at the first seq again when it is cleared": () =>
+    new (class extends PlantedStore {
+      override clear(epoch: string, isLoading?: boolean): void {
+        super.clear(epoch, isLoading);
+        this.head = this.floor = 0;
+      }
+    })(),
+  "takes what it is loading for a state": () =>
+    new (class extends PlantedStore {
+      override clear(epoch: string): void {
+        super.clear(epoch);
+      }
+    })(),
+  "lowers head to what was loaded": () =>
+    new (class extends PlantedStore {
+      override endLoading(seq: number): void {
+        super.endLoading(seq);
+        this.head = this.floor = seq;
+      }
+    })(),
   "has the same epoch as every other": () => new PlantedStore("epoch"),
   "loses the last commit when it is opened anew": () => new ForgetfulStore(),
   "leaves the beginning of a refused commit": () =>

@@ -11,8 +11,10 @@ import {
   PART_CHANGES_MAX,
   VALUE_BYTES_MAX,
 } from "../limits.ts";
-import type { ClientRecord, Commit, Compaction, PrimaryPersistence } from "../store.ts";
+import type { ClientRecord, Commit, PrimaryPersistence } from "../store.ts";
 import { demandEqual } from "./equality.ts";
+import { doStep } from "./store-steps.ts";
+import type { StoreStep } from "./store-steps.ts";
 
 /** Opens what is on a disk as a new process would; what was opened before is of no more use. */
 export type OpenPrimary = (onStep?: OnStep) => PrimaryPersistence;
@@ -25,9 +27,6 @@ export interface PrimaryDisk {
   /** Runs `body` where the disk is. */
   use<Result>(body: (open: OpenPrimary) => Result): Promise<Result>;
 }
-
-/** What changes a store. */
-export type StoreStep = { commit: Commit; now: number } | { compaction: Compaction };
 
 export interface PrimaryContractSettings<Disk> {
   /** From which random histories are drawn. */
@@ -71,9 +70,8 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
   });
 
   define("O4, I1: a transaction that is refused at any point leaves nothing, and can be done again", async () => {
-    for (const last of lastSteps) {
+    for (const { before, last } of trials) {
       await newDisk().use((open) => {
-        const before = [...firstSteps];
         let isArmed = false;
         let boundary = 0;
         let left = 0;
@@ -99,19 +97,19 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
 
   if (crash) {
     define("P4: a crash at any boundary leaves all of a transaction or nothing of it", async () => {
-      for (const last of lastSteps) {
+      for (const { before, last } of trials) {
         const ends: ("nothing" | "all")[] = [];
         for (let isOver = false, boundary = 0; !isOver; boundary++) {
           const disk = newDisk();
-          isOver = !(await crash(disk, [...firstSteps, last], boundary));
+          isOver = !(await crash(disk, [...before, last], boundary));
           const isDone = await disk.use((open) => {
             const store = open();
-            const steps = holds(store, modelOf(firstSteps)) ? firstSteps : [...firstSteps, last];
+            const steps = holds(store, modelOf(before)) ? before : [...before, last];
             compareReads(store, modelOf(steps), [], 0);
             // It goes on from there as if nothing had been.
-            if (steps === firstSteps) doStep(store, last);
-            compareReads(store, modelOf([...firstSteps, last]), [], 0);
-            return steps !== firstSteps;
+            if (steps === before) doStep(store, last);
+            compareReads(store, modelOf([...before, last]), [], 0);
+            return steps !== before;
           });
           ends.push(isDone ? "all" : "nothing");
         }
@@ -226,6 +224,48 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
     });
   });
 
+  define("E3, E4, I1: cleared, it is empty, in another history at the next seq, and knows its clients", async () => {
+    await newDisk().use((open) => {
+      let store = open();
+      for (const step of firstSteps) doStep(store, step);
+      const record = store.readClient("ann");
+      store.clear("another");
+      for (let count = 0; count < 2; count++) {
+        demandEqual([store.epoch, store.head, store.floor, store.isLoading], ["another", 4, 4, false], "the history");
+        demandEqual([store.countEntries(), walk(store, 0, 0)], [0, []], "what is there");
+        demandEqual(store.readClient("ann"), record, "the client's record");
+        store = open();
+      }
+      doStep(store, { commit: commitOf(5, [inserted("a", "1", 5)]), now: 3 });
+      demandEqual([store.head, store.floor], [5, 4], "head and floor after the next commit");
+    });
+  });
+
+  define("E2: what is loaded is a state once loading has ended; until then it says so, also opened anew", async () => {
+    await newDisk().use((open) => {
+      let store = open();
+      store.clear("loaded", true);
+      store.load([inserted("a", "1", 7), inserted("b", "1", 7)]);
+      demandEqual(store.countEntries(), 2, "entries after the first part");
+      store.load([removed("a", 8), inserted("c", LONG, 9)]);
+      for (let count = 0; count < 2; count++) {
+        demandEqual([store.isLoading, store.head, store.countEntries()], [true, 1, 2], "loading, head and entries");
+        store = open();
+      }
+      store.endLoading(12);
+      for (let count = 0; count < 2; count++) {
+        demandEqual([store.isLoading, store.epoch, store.head, store.floor], [false, "loaded", 12, 12], "the state");
+        demandEqual(walk(store, 0, 0), [inserted("b", "1", 7), inserted("c", LONG, 9)], "the entries");
+        store = open();
+      }
+      // E4: seqs never fall.
+      store.clear("smaller", true);
+      store.load([inserted("a", "1", 1)]);
+      store.endLoading(1);
+      demandEqual([store.head, store.floor, store.get("a")?.seq], [13, 13, 1], "head, floor and the entry's seq");
+    });
+  });
+
   define("L1: takes the largest value and the largest commit, however much quoting them costs", async () => {
     await newDisk().use((open) => {
       const store = open();
@@ -286,8 +326,10 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
 
 /** A store as simple as can be: every read looks at everything. */
 class Model {
+  epoch: string | undefined;
   head = 0;
   floor = 0;
+  isLoading = false;
   readonly changes = new Map<string, Change<Json>>();
   readonly clients = new Map<string, { record: ClientRecord; touchedAt: number }>();
 
@@ -296,14 +338,29 @@ class Model {
       for (const change of step.commit.changes) this.changes.set(change.key, change);
       for (const [id, record] of step.commit.clients) this.clients.set(id, { record, touchedAt: step.now });
       this.head = step.commit.seq;
-      return;
+    } else if ("compaction" in step) {
+      const { floor, clientsBefore } = step.compaction;
+      this.#dropTombstones(floor);
+      for (const [id, { touchedAt }] of this.clients) if (touchedAt < clientsBefore) this.clients.delete(id);
+      this.floor = Math.max(this.floor, floor);
+    } else if ("epoch" in step) {
+      this.epoch = step.epoch;
+      this.isLoading = step.isLoading;
+      this.changes.clear();
+      this.floor = this.head += 1;
+    } else if ("load" in step) {
+      for (const change of step.load) this.changes.set(change.key, change);
+    } else {
+      this.isLoading = false;
+      this.#dropTombstones(Infinity);
+      this.floor = this.head = Math.max(this.head, step.endLoading);
     }
-    const { floor, clientsBefore } = step.compaction;
+  }
+
+  #dropTombstones(floor: number): void {
     for (const change of this.changes.values()) {
       if ("removed" in change && change.seq <= floor) this.changes.delete(change.key);
     }
-    for (const [id, { touchedAt }] of this.clients) if (touchedAt < clientsBefore) this.clients.delete(id);
-    this.floor = Math.max(this.floor, floor);
   }
 
   entries(range: Range): Entry<Json>[] {
@@ -334,6 +391,7 @@ function modelOf(steps: readonly StoreStep[]): Model {
 
 function compareReads(store: PrimaryPersistence, model: Model, asked: readonly Range[], since: number): void {
   demandEqual([store.head, store.floor], [model.head, model.floor], "head and floor");
+  demandEqual([store.epoch, store.isLoading], [model.epoch ?? store.epoch, model.isLoading], "epoch and loading");
   const all = new Map(model.entries({}).map((entry) => [entry.key, entry]));
   demandEqual(store.countEntries(), all.size, "entries");
   demandEqual(store.hasClients(), model.clients.size > 0, "whether there are clients");
@@ -390,12 +448,6 @@ function throws(run: () => void): boolean {
   }
 }
 
-/** Does one step. */
-export function doStep(store: PrimaryPersistence, step: StoreStep): void {
-  if ("commit" in step) store.apply(step.commit, step.now);
-  else store.compact(step.compaction);
-}
-
 // --- histories
 
 const commitOf = (seq: number, changes: Change<Json>[], clients: [string, ClientRecord][] = []): Commit => ({
@@ -427,7 +479,11 @@ interface DrawnCompaction {
   floorShare: number;
   clientsShare: number;
 }
-type DrawnStep = DrawnCommit | DrawnCompaction | "open";
+/** Another history begins: with what is loaded, if anything is, as the state at its last seq. */
+interface DrawnHistory {
+  loaded: DrawnCommit["writes"];
+}
+type DrawnStep = DrawnCommit | DrawnCompaction | DrawnHistory | "open";
 
 const write = fc.array(fc.record({ key: keys, value: fc.option(values) }), { minLength: 1, maxLength: 5 });
 const share = fc.constantFrom(0, 0.3, 0.7, 1);
@@ -441,32 +497,46 @@ const histories: fc.Arbitrary<DrawnStep[]> = fc.array(
       }),
     },
     { weight: 1, arbitrary: fc.record({ floorShare: share, clientsShare: share }) },
+    { weight: 1, arbitrary: fc.record({ loaded: fc.array(write, { maxLength: 4 }) }) },
     { weight: 1, arbitrary: fc.constant("open" as const) },
   ),
   { maxLength: 10 },
 );
 
-/** Makes steps of what was drawn, as the machine does: a seq per write, one change per key, in the order of seqs. */
+/** Makes steps of what was drawn, as hosts do: a seq per write, one change per key, in the order of seqs. */
 function toSteps(drawn: readonly DrawnStep[]): (StoreStep | "open")[] {
   let seq = 0;
-  return drawn.map((step, index) => {
-    if (step === "open") return step;
+  return drawn.flatMap((step, index): (StoreStep | "open")[] => {
+    if (step === "open") return [step];
     const now = index + 1;
     if ("floorShare" in step) {
       const floor = Math.floor(seq * step.floorShare);
-      return { compaction: { floor, clientsBefore: Math.ceil(now * step.clientsShare) } };
+      return [{ compaction: { floor, clientsBefore: Math.ceil(now * step.clientsShare) } }];
     }
-    const changes = new Map<string, Change<Json>>();
-    for (const write of step.writes) {
-      seq += 1;
-      for (const { key, value } of write) {
-        changes.delete(key);
-        changes.set(key, value === null ? removed(key, seq) : inserted(key, value, seq));
-      }
+    if ("loaded" in step) {
+      const epoch = `history-${index}`;
+      const parts = step.loaded.map((write, at) => ({ load: changesOf([write], at + 1) }));
+      seq = Math.max(seq + 1, parts.length);
+      if (parts.length === 0) return [{ epoch, isLoading: false }];
+      return [{ epoch, isLoading: true }, ...parts, "open", { endLoading: parts.length }];
     }
+    const changes = changesOf(step.writes, seq + 1);
+    seq += step.writes.length;
     const records = step.clients.map((clientId) => [clientId, recordAt(seq)] as [string, ClientRecord]);
-    return { commit: commitOf(seq, [...changes.values()], records), now };
+    return [{ commit: commitOf(seq, changes, records), now }];
   });
+}
+
+/** Of each key the last change, where the first of the writes has this seq. */
+function changesOf(writes: DrawnCommit["writes"], first: number): Change<Json>[] {
+  const changes = new Map<string, Change<Json>>();
+  for (const [index, write] of writes.entries()) {
+    for (const { key, value } of write) {
+      changes.delete(key);
+      changes.set(key, value === null ? removed(key, first + index) : inserted(key, value, first + index));
+    }
+  }
+  return [...changes.values()];
 }
 
 const recordAt = (seq: number): ClientRecord => ({
@@ -489,17 +559,28 @@ const firstSteps: readonly StoreStep[] = [
 // Too long to be written together with the rest, so that a commit has several writes.
 const LONG = JSON.stringify("x".repeat(600_000));
 
-const lastSteps: readonly StoreStep[] = [
+const loading: StoreStep = { epoch: "loaded", isLoading: true };
+const part: StoreStep = { load: [inserted("a", LONG, 4), inserted("b", "2", 5), removed("'", 6)] };
+
+/** A transaction that is put to the test, and what comes before it. */
+const trials: readonly { before: readonly StoreStep[]; last: StoreStep }[] = [
   {
-    commit: commitOf(
-      6,
-      [inserted("a", LONG, 4), inserted("b", "2", 5), removed("'", 6), inserted("😀", LONG, 6)],
-      [
-        ["ann", recordAt(4)],
-        ["ben", recordAt(6)],
-      ],
-    ),
-    now: 3,
+    before: firstSteps,
+    last: {
+      commit: commitOf(
+        6,
+        [inserted("a", LONG, 4), inserted("b", "2", 5), removed("'", 6), inserted("😀", LONG, 6)],
+        [
+          ["ann", recordAt(4)],
+          ["ben", recordAt(6)],
+        ],
+      ),
+      now: 3,
+    },
   },
-  { compaction: { floor: 2, clientsBefore: 2 } },
+  { before: firstSteps, last: { compaction: { floor: 2, clientsBefore: 2 } } },
+  { before: firstSteps, last: { epoch: "empty", isLoading: false } },
+  { before: firstSteps, last: loading },
+  { before: [...firstSteps, loading], last: part },
+  { before: [...firstSteps, loading, part], last: { endLoading: 9 } },
 ];

@@ -3,7 +3,7 @@
 import type { Ack, Operation } from "../protocol.ts";
 import type { Write } from "../kv.ts";
 import { PRIMARY_DEFAULTS } from "../primary.ts";
-import type { Recorder } from "./history.ts";
+import type { RecordedOperation, Recorder } from "./history.ts";
 import { DirectClient } from "./direct-client.ts";
 import type { DiskHealth } from "./disk.ts";
 import type { Weather } from "./link.ts";
@@ -23,6 +23,9 @@ const RECOVERY_MS = 15_000;
 
 /** Every so many seeds, processes die amid their steps. */
 const STRIKING_SEEDS = 5;
+/** Every so many seeds, the store is deleted now and then. */
+const DELETING_SEEDS = 9;
+const DELETE_EVERY_MS = 3000;
 
 export interface Report {
   seed: number;
@@ -115,6 +118,7 @@ class World {
     this.#repeat(faultEveryMs, () => this.#fault());
     if (this.#seed % STRIKING_SEEDS === 0) this.#strike();
     this.#repeat(operationEveryMs, () => this.#operate());
+    if (this.#seed % DELETING_SEEDS === 0) this.#repeat(DELETE_EVERY_MS, () => this.#deleteStore());
     this.#scheduler.runUntil(TROUBLE_MS);
   }
 
@@ -274,8 +278,24 @@ class World {
     faults[name]!();
   }
 
+  /** In the history it is one more batch, which removes all keys: it takes a seq as that would. */
+  #deleteStore(): void {
+    if (!this.#primary.isUp) return;
+    this.#count("store deleted");
+    const writes = this.#keys.map((key) => ({ key, value: null }));
+    const operation: RecordedOperation = { kind: "batch", writes, checks: [], ack: "primary" };
+    const id = this.#nextId++;
+    this.#record?.({ type: "invoke", at: this.#scheduler.now, client: "admin", id, operation });
+    this.#primary.deleteStore();
+    this.#recordReplaced();
+  }
+
   #restoreBackup(): void {
     this.#primary.restoreBackup();
+    this.#recordReplaced();
+  }
+
+  #recordReplaced(): void {
     this.#record?.({ type: "restored", at: this.#scheduler.now, epoch: this.#primary.oracle.epoch });
   }
 

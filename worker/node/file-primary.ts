@@ -5,11 +5,13 @@ import { setImmediate } from "node:timers/promises";
 import type { SessionId } from "../../src/effects.ts";
 import { COMPACT_EVERY_MS } from "../../src/limits.ts";
 import type { PrimarySettings } from "../../src/primary.ts";
+import { CLOSE } from "../../src/protocol.ts";
 import type { PrimaryStub } from "../app.ts";
-import { grantOf } from "../grant.ts";
 import type { Grant } from "../grant.ts";
+import { BETWEEN_HISTORIES, Histories } from "../histories.ts";
 import { logFailure } from "../log.ts";
 import { PrimaryDriver } from "../primary-driver.ts";
+import type { Platform } from "../primary-driver.ts";
 import { SocketSession } from "../sessions.ts";
 import type { Peer, Socket } from "../sessions.ts";
 import { SqlStore } from "../sql-store.ts";
@@ -31,18 +33,19 @@ export class FilePrimary {
   readonly stub: PrimaryStub;
   readonly #database: FileDatabase;
   readonly #store: SqlStore;
-  readonly #driver: PrimaryDriver;
+  readonly #histories: Histories;
   readonly #ended: () => void;
   #compaction: ReturnType<typeof setTimeout> | undefined;
   #expiry: ReturnType<typeof setTimeout> | undefined;
   #expiresAt = Infinity;
+  #isStopped = false;
 
   /** Opens the file, or creates it. `ended` is called when it has failed and must be opened anew, not by `close`. */
   constructor(path: string, settings: PrimarySettings, ended: () => void) {
     this.#ended = ended;
     this.#database = new FileDatabase(path);
     this.#store = new SqlStore(this.#database);
-    this.#driver = new PrimaryDriver(this.#store, settings, {
+    const platform: Platform = {
       // Here a round of the event loop costs next to nothing.
       glance: () => setImmediate(),
       comeRound: () => setImmediate(),
@@ -50,29 +53,40 @@ export class FilePrimary {
       expiring: (at) => this.#expireAt(at),
       ended: () => {},
       failed: () => this.#fail(),
-    });
+    };
+    const histories = new Histories(
+      this.#store,
+      () => new PrimaryDriver(this.#store, settings, platform),
+      () => this.#fail(),
+    );
+    this.#histories = histories;
     if (this.#store.hasClients()) this.#scheduleCompaction();
-    this.#driver.start();
-    const driver = this.#driver;
+    histories.driver.start();
     this.stub = {
-      operate: (update, grant) => driver.operate(update, grant),
-      get: async (key, grant) => driver.get(key, grant),
-      list: async (range, limit, reverse, grant) => driver.list(range, limit, reverse, grant),
-      status: async () => driver.status(),
-      metrics: async () => driver.metrics(),
-      fetch: async (request) => driver.refuseIfFull(grantOf(request.headers)) ?? driver.openStream(request),
+      operate: async (update, grant) => histories.driver.operate(update, grant),
+      get: async (key, grant) => histories.driver.get(key, grant),
+      list: async (range, limit, reverse, grant) => histories.driver.list(range, limit, reverse, grant),
+      status: async () => histories.driver.status(),
+      metrics: async () => histories.driver.metrics(),
+      fetch: (request) => histories.fetch(request),
     };
   }
 
-  /** The answer to whoever wants to open a socket while there are too many. */
-  refuseIfFull(grant: Grant | undefined): Response | undefined {
-    return this.#driver.refuseIfFull(grant);
+  /** The answer to whoever wants to open a socket when none can be. */
+  refusal(grant: Grant | undefined): Response | undefined {
+    return this.#histories.refusal(grant);
   }
 
   /** Begins the session of an open socket. */
   accept(socket: Socket, peer: Peer): SocketEvents {
+    // It belongs to this history, whichever there is when it ends.
+    const { serving: driver } = this.#histories;
+    if (!driver) {
+      socket.close(CLOSE.replaced, BETWEEN_HISTORIES);
+      return { receive: () => {}, end: () => {} };
+    }
     let session: SocketSession;
-    const id: SessionId = this.#driver.open((id) => {
+    const id: SessionId = driver.open((id) => {
       session = new SocketSession(socket, id, peer);
       return session;
     });
@@ -80,9 +94,9 @@ export class FilePrimary {
       receive: (frame) => {
         // A peer's heartbeat; neither text is a line of the protocol, as it has no line feed.
         if (frame === "ping") socket.send("pong");
-        else void this.#driver.receive(session, frame);
+        else void driver.receive(session, frame);
       },
-      end: () => this.#driver.release(id),
+      end: () => driver.release(id),
     };
   }
 
@@ -92,14 +106,16 @@ export class FilePrimary {
   }
 
   #fail(): void {
+    if (this.#isStopped) return;
     this.#stop("the primary broke a promise of its own and starts anew");
     this.#ended();
   }
 
   #stop(reason: string): void {
+    this.#isStopped = true;
     clearTimeout(this.#compaction);
     clearTimeout(this.#expiry);
-    this.#driver.stop(GOING_AWAY, reason);
+    this.#histories.serving?.stop(GOING_AWAY, reason);
     try {
       this.#database.close();
     } catch (error) {
@@ -115,7 +131,7 @@ export class FilePrimary {
     const delayMs = Math.min(TIMER_MS_MAX, Math.max(0, at - Date.now()));
     this.#expiry = setTimeout(() => {
       this.#expiresAt = Infinity;
-      const next = this.#driver.expire();
+      const next = this.#histories.serving?.expire();
       if (next !== undefined) this.#expireAt(next);
     }, delayMs).unref();
   }
@@ -126,7 +142,7 @@ export class FilePrimary {
   }
 
   async #compact(): Promise<void> {
-    await this.#driver.compact();
+    await this.#histories.serving?.compact();
     this.#compaction = undefined;
     if (this.#store.hasClients()) this.#scheduleCompaction();
   }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, test } from "vitest";
 import { SOCKETS_PER_IDENTITY_MAX } from "../../src/limits.ts";
+import { CLOSE } from "../../src/protocol.ts";
 import { ANYONE } from "../grant.ts";
 import type { Grant } from "../grant.ts";
 import type { StoreStatus } from "../primary-driver.ts";
@@ -39,6 +40,10 @@ const put = (url: string, key: string, value: unknown, headers: Record<string, s
   fetch(`${url}/entries/${key}`, { method: "PUT", body: JSON.stringify(value), headers });
 const statusOf = async (url: string): Promise<StoreStatus> =>
   (await (await fetch(`${url}/status`)).json()) as StoreStatus;
+const importInto = async (url: string, file: string): Promise<[number, unknown]> => {
+  const answer = await fetch(`${url}/import`, { method: "POST", body: file });
+  return [answer.status, await answer.json()];
+};
 const dial = (url: string): Promise<Peer> => Peer.dial(`${url.replace("http", "ws")}/replicate`);
 
 /** The status and the body with which an upgrade is answered that is not let pass. */
@@ -182,6 +187,51 @@ describe("a primary on Node", () => {
         return answer.status;
       })
       .toBe(200);
+  });
+
+  test("E1, E2, E3: a store is exported, imported and deleted, and its sessions are told", async () => {
+    const server = await serve({ authorize: () => ({ ...ANYONE, admin: true }) });
+    const [from, to] = [storeOf(server, "from"), storeOf(server, "to")];
+    for (let i = 0; i < 300; i++) await put(from, `key-${i % 200}`, "x".repeat(10_000));
+    const file = await (await fetch(`${from}/export`)).text();
+    const peer = await dial(to);
+    await peer.enter("peer");
+    expect(await importInto(to, file.slice(0, -10))).toMatchObject([400, { applied: false }]);
+    expect(await statusOf(to)).toMatchObject({ entries: 0 });
+    expect(await peer.closed).toMatchObject({ code: CLOSE.replaced });
+    expect(await importInto(to, file)).toMatchObject([200, { seq: 300, entries: 200 }]);
+    const empty = file.replace(/\n[^]*/, '\n{"seq":0,"entries":0}\n');
+    expect(await importInto(to, empty)).toMatchObject([409, { code: "not-empty" }]);
+    const listOf = async (url: string): Promise<unknown> => (await fetch(`${url}/entries?limit=1000`)).json();
+    expect(await listOf(to)).toEqual(await listOf(from));
+    const again = await dial(to);
+    await again.enter("peer");
+    const before = await statusOf(to);
+    expect((await fetch(to, { method: "DELETE" })).status).toBe(200);
+    expect(await again.closed).toMatchObject({ code: CLOSE.replaced });
+    const after = await statusOf(to);
+    expect(after).toMatchObject({ head: 301, floor: 301, entries: 0, secondaries: [] });
+    expect(after.epoch).not.toBe(before.epoch);
+    expect(await (await put(to, "a", 1)).json()).toEqual({ seq: 302, replicas: 0 });
+  });
+
+  test("E2: kill -9 amid an import leaves an empty store", async () => {
+    const folder = newFolder();
+    const child = spawn(process.execPath, [SERVING_PROCESS, folder], { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(child, "exit");
+    const [origin] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+    const asked = request(`${storeOf({ origin })}/import`, { method: "POST" }).on("error", () => {});
+    asked.write('{"headwater":1,"store":"store","epoch":"e-1"}\n');
+    for (let seq = 1; seq <= 5000; seq++) asked.write(`{"key":"${seq}","value":1,"seq":${seq}}\n`);
+    // The store serves nobody once its import has begun.
+    await expect.poll(async () => (await fetch(`${storeOf({ origin })}/status`)).status).toBe(503);
+    child.kill("SIGKILL");
+    await ended;
+    const url = storeOf(await serve({ folder, authorize: () => ({ ...ANYONE, admin: true }) }));
+    expect(await statusOf(url)).toMatchObject({ entries: 0 });
+    const file =
+      '{"headwater":1,"store":"store","epoch":"e-1"}\n{"key":"a","value":1,"seq":7}\n{"seq":9,"entries":1}\n';
+    expect(await importInto(url, file)).toMatchObject([200, { seq: 9, entries: 1 }]);
   });
 
   test("O2: kill -9 amid writes loses nothing that was acknowledged, and goes on in the same epoch", async () => {

@@ -114,7 +114,7 @@ export class NodeServer {
         const fetch = async ({ headers }: Request): Promise<Response> => {
           const grant = grantOf(headers);
           found.push({ primary, peer: { grant, deflates: offersDeflate(headers) } });
-          return primary.refuseIfFull(grant) ?? new Response();
+          return primary.refusal(grant) ?? new Response();
         };
         return { ...primary.stub, fetch };
       },

@@ -11,7 +11,7 @@ const USAGE = `npm run token -- --secret SECRET --store NAME [--store NAME ...]
   --read PREFIX       only keys that begin so may be read (more than once: any of them)
   --write PREFIX      keys that begin so may be written; --write '' for all
   --sync              writers wait for it
-  --admin             reserved for what concerns a store as a whole
+  --admin             the store may be exported, imported and deleted
   --sub NAME          who it is
   --hours N           for how long it holds, 1 unless given
   --issuer, --audience  what JWT_ISSUER and JWT_AUDIENCE demand`;

@@ -103,7 +103,10 @@ const wildPath = fc.oneof(
   fc.array(segment, { maxLength: 6 }).map((segments) => `/${segments.join("/")}`),
   segment.map((one) => `/v1/stores/${STORE}/entries/${one}`),
   segment.map((one) => `/v1/stores/${one}/entries/a`),
-  fc.constantFrom("entries", "batch", "replicate", "status", "entries/a").map((one) => `/v1/stores/${STORE}/${one}`),
+  fc
+    .constantFrom("entries", "batch", "replicate", "status", "export", "import", "entries/a")
+    .map((one) => `/v1/stores/${STORE}/${one}`),
+  fc.constant(`/v1/stores/${STORE}`),
   fc.constantFrom("/healthz", "/metrics", "/openapi.json", "/", "//", "/v1", "/metrics?store=a%20b"),
 );
 const parameter = fc

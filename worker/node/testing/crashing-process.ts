@@ -5,6 +5,7 @@
 //   node crashing-process.ts endless <file>            writes commit after commit, see endless-history.ts
 
 import { readFileSync, writeSync } from "node:fs";
+import { doStep } from "../../../src/testing/store-steps.ts";
 import { SqlStore } from "../../sql-store.ts";
 import { SteppedDatabase } from "../../testing/stepped-database.ts";
 import { FileDatabase } from "../file-database.ts";
@@ -23,8 +24,7 @@ if (mode === "steps") {
   const steps = decodeSteps(readFileSync(0, "utf8"));
   for (const [index, step] of steps.entries()) {
     if (index === steps.length - 1) left = Number(boundary);
-    if ("commit" in step) store.apply(step.commit, step.now);
-    else store.compact(step.compaction);
+    doStep(store, step);
   }
 } else {
   const store = new SqlStore(new FileDatabase(file!));

@@ -1,8 +1,13 @@
-// A process that serves the stores of a folder until it is killed; it says where on its first line.
+// A process that serves the stores of a folder to everyone, who may do everything, until it is killed; it says where on its
+// first line.
 //
 //   node serving-process.ts <folder>
 
+import { ANYONE } from "../../grant.ts";
 import { NodeServer } from "../node-server.ts";
 
-const { origin } = await NodeServer.start({ folder: process.argv[2]! });
+const { origin } = await NodeServer.start({
+  folder: process.argv[2]!,
+  authorize: () => ({ ...ANYONE, admin: true }),
+});
 console.log(origin);

@@ -1,6 +1,6 @@
 // Steps of a store as text, to be given to another process.
 
-import type { StoreStep } from "../../../src/testing/primary-store-contract.ts";
+import type { StoreStep } from "../../../src/testing/store-steps.ts";
 
 export function encodeSteps(steps: readonly StoreStep[]): string {
   return JSON.stringify(steps, (_, value: unknown) => (value instanceof Map ? { pairs: [...value] } : value));
