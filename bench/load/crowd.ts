@@ -24,9 +24,8 @@ export class Crowd {
   readonly #index: KeyIndex;
   readonly #missing = new Set<Member>();
   readonly #away = new Set<Promise<void>>();
+  #awaited: { due: Set<Member>; returns: number[]; resolve: () => void }[] = [];
   #attempts: number[] = [];
-  #returns: number[] = [];
-  #whole: (() => void)[] = [];
 
   constructor(url: string, index: KeyIndex, chance: Random) {
     this.#url = url;
@@ -42,23 +41,28 @@ export class Crowd {
     for (let start = 0; start < durable + memory; start += OPEN_AT_ONCE) {
       const end = Math.min(durable + memory, start + OPEN_AT_ONCE);
       for (let i = start; i < end; i++) this.#add(i < durable ? "durable" : "memory");
-      await this.whole();
+      await this.returned();
     }
   }
 
-  /** Resolves when everyone who is to be there is there: joined and, if durable, in sync. */
-  whole(): Promise<void> {
-    if (this.#missing.size === 0) return Promise.resolve();
-    const whole = new Promise<void>((resolve) => this.#whole.push(resolve));
-    return withDeadline(whole, RETURN_MS, "the return of all sockets");
+  /**
+   * Resolves when everyone who is missing now has been there again, joined and, if durable, in sync; with the time at which
+   * each was. Who goes away meanwhile, or for good, is not waited for.
+   */
+  async returned(): Promise<number[]> {
+    if (this.#missing.size === 0) return [];
+    const returns: number[] = [];
+    const due = new Set(this.#missing);
+    const all = new Promise<void>((resolve) => this.#awaited.push({ due, returns, resolve }));
+    await withDeadline(all, RETURN_MS, "the return of all sockets");
+    return returns;
   }
 
-  /** When sockets tried to connect and when they were back, since this was asked last. */
-  takeTimes(): { attempts: number[]; returns: number[] } {
-    const times = { attempts: this.#attempts, returns: this.#returns };
+  /** When sockets tried to connect, since this was asked last. */
+  takeAttempts(): number[] {
+    const attempts = this.#attempts;
     this.#attempts = [];
-    this.#returns = [];
-    return times;
+    return attempts;
   }
 
   /** Some come and go until `signal` says that it is enough. */
@@ -96,9 +100,15 @@ export class Crowd {
   }
 
   #moved(member: Member): void {
-    if (member.isMissing) this.#missing.add(member);
-    else if (this.#missing.delete(member)) this.#returns.push(performance.now());
-    if (this.#missing.size === 0) for (const resolve of this.#whole.splice(0)) resolve();
+    if (member.isMissing) {
+      this.#missing.add(member);
+    } else if (this.#missing.delete(member)) {
+      for (const { due, returns, resolve } of this.#awaited) {
+        if (due.delete(member) && member.isWanted) returns.push(performance.now());
+        if (due.size === 0) resolve();
+      }
+      this.#awaited = this.#awaited.filter(({ due }) => due.size > 0);
+    }
   }
 
   /** One goes for good, and another one comes with nothing. */

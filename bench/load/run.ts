@@ -137,24 +137,22 @@ export class Load {
 
   async #killOnce(): Promise<Round> {
     const { crowd } = this;
-    crowd.takeTimes();
+    crowd.takeAttempts();
     const killedAt = performance.now();
     const since = (at: number): number => at - killedAt;
     await this.#primary.kill();
     await sleep(this.#chance.between(...DOWN_MS));
     await this.#primary.restart();
     const answeredMs = since(performance.now());
-    await crowd.whole();
-    const wholeMs = since(performance.now());
-    const { attempts, returns } = crowd.takeTimes();
-    return { answeredMs, wholeMs, attempts: attempts.map(since), returns: returns.map(since) };
+    const returns = (await crowd.returned()).map(since);
+    return { answeredMs, attempts: crowd.takeAttempts().map(since), returns };
   }
 
   /** Ends the traffic and lets everything come right; returns what has not. */
   async settle(): Promise<string[]> {
     this.#acting.abort();
     await this.#traffic;
-    await this.crowd.whole();
+    await this.crowd.returned();
     this.losses.push(...(await this.#verify()));
     const { state, head } = await this.#read();
     const reading = Promise.all(this.readers.map((reader) => reader.caughtUp(head)));

@@ -5,7 +5,7 @@ import type { Check, Write } from "../../src/kv.ts";
 import type { Ack, GetResult } from "../../src/protocol.ts";
 import type { Random } from "../../src/testing/random.ts";
 import type { PrimaryClient } from "../../web/client.ts";
-import { OperationFailedError } from "../../web/errors.ts";
+import { OperationFailedError, OutcomeUnknownError } from "../../web/errors.ts";
 import type { Operations } from "../../web/operations.ts";
 import type { Figures } from "./figures.ts";
 import type { Found, Ledger, Outcome } from "./ledger.ts";
@@ -131,7 +131,7 @@ export class User {
     kept: readonly string[],
     ask: (writes: Writes) => Promise<{ seq: number }>,
   ): Promise<unknown> {
-    const { ledger, figures, drawValue } = this.#scene;
+    const { ledger, figures, drawValue, complain } = this.#scene;
     const name = `${kind}, ${this.#client.name}`;
     const keys = places.map((place) => this.#keys[place]!);
     const update = ledger.begin(new Map(keys.map((key) => [key, kept.includes(key)])));
@@ -145,6 +145,8 @@ export class User {
       return undefined;
     } catch (error) {
       const { outcome, seq } = readFailure(error);
+      const isTold = error instanceof OperationFailedError || error instanceof OutcomeUnknownError;
+      if (!isTold) complain(`${keys[0]}: an update ended with what is no outcome: ${String(error)}`);
       const isConflict = error instanceof OperationFailedError && error.code === "conflict";
       figures.ended(name, isConflict ? "conflict" : outcome);
       ledger.end(update, outcome, seq);

@@ -4,7 +4,7 @@ import { demandFlat, demandNone, demandReturn, demandSpread, demandTraffic } fro
 import type { Round } from "./verdicts.ts";
 
 const SOCKETS = 100;
-const round = (attempts: number[]): Round => ({ answeredMs: 500, wholeMs: 900, attempts, returns: [600, 900] });
+const round = (attempts: number[]): Round => ({ answeredMs: 500, attempts, returns: [600, 900] });
 const evenly = (count: number, value: (i: number) => number): number[] =>
   Array.from({ length: count }, (_, i) => value(i));
 

@@ -12,11 +12,9 @@ export interface Verdict {
 export interface Round {
   /** The primary answered again. */
   answeredMs: number;
-  /** All sockets were back. */
-  wholeMs: number;
   /** Attempts of all sockets to connect. */
   attempts: number[];
-  /** When one after the other was back. */
+  /** One socket after the other was back. */
   returns: number[];
 }
 
@@ -82,7 +80,7 @@ function fullestSlot(attempts: readonly number[]): number {
 export function demandReturn(rounds: readonly Round[], wanted: number): Verdict {
   const show = (times: number[], share: number): string => (quantile(times, share) / 1000).toFixed(1);
   const returns = rounds.flatMap(({ returns }) => returns);
-  const lasts = rounds.map(({ wholeMs }) => wholeMs);
+  const lasts = rounds.map(({ returns }) => Math.max(0, ...returns));
   const times = `a socket after p50 ${show(returns, 0.5)}, p99 ${show(returns, 0.99)} s, the last of a round after p50 ${show(lasts, 0.5)}, max ${show(lasts, 1)} s`;
   return {
     demand: "all sockets were back after each kill -9",
