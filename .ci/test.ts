@@ -59,6 +59,7 @@ const steps: Record<string, () => Promise<Count>> = {
   page: () => check("vite", "build"),
   deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
   perf: () => check("npm", "run", "--silent", "perf"),
+  load: () => check("npm", "run", "--silent", "load", "--", "--quick"),
   e2e: playwright,
   chaos: () => check("node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
 };

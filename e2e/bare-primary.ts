@@ -43,7 +43,7 @@ export class BarePrimary {
     this.#folder = folder;
   }
 
-  /** Bundles the worker and starts it with empty stores. The page must have been built. */
+  /** Bundles the worker and starts it with empty stores. It shows the page that was built last, if one was. */
   static async start(env: Record<string, string> = { ALLOW_ANONYMOUS: "true" }): Promise<BarePrimary> {
     const primary = new BarePrimary(await freePort(), await mkdtemp(join(tmpdir(), "headwater-bare-")));
     await primary.#prepare(env);
@@ -54,6 +54,8 @@ export class BarePrimary {
   async #prepare(env: Record<string, string>): Promise<void> {
     const folder = this.#folder;
     const path = [BIN, process.env.PATH].join(delimiter);
+    // The assets that the bundler is told of must be there, whatever is in them.
+    await mkdir(join(ROOT, "dist", "page"), { recursive: true });
     const bundled = spawnSync("wrangler", ["deploy", "--dry-run", "--outdir", folder], {
       cwd: ROOT,
       env: { ...process.env, PATH: path, WRANGLER_SEND_METRICS: "false" },
@@ -112,6 +114,11 @@ const main :Workerd.Worker = (
       await sleep(20);
     }
     throw new Error(`the primary did not start:\n${this.said}`);
+  }
+
+  /** The one process that it is; undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
   }
 
   /** What it has printed last. */

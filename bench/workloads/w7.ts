@@ -1,10 +1,10 @@
 // W7: what 1,000 idle sockets cost the server's process, and 100,000 entries the browser's tab.
 
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { browserWorkload } from "../browser.ts";
 import { Driver } from "../drive.ts";
 import type { OutsideWorkload } from "../measure.ts";
+import { residentMegabytes } from "../memory.ts";
 import { SystemServer } from "../server.ts";
 
 const SOCKETS = 1000;
@@ -41,8 +41,3 @@ export const w7: OutsideWorkload = {
     }
   },
 };
-
-async function residentMegabytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024;
-}

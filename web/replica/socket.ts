@@ -1,11 +1,16 @@
 // The WebSocket of a replica: makes it, makes it again when it is gone, and notices when it is gone without a word. What
 // is said over it is none of its business, but for the two words of the watchdog, which are no lines of the protocol.
 
+import { UNSENT_LIMIT_MS } from "../../src/limits.ts";
 import { CLOSE, DEFLATE_SUBPROTOCOL, SUBPROTOCOL } from "../../src/protocol.ts";
 import { canInflate, inflate } from "./inflate.ts";
 
-/** The first wait before a new attempt is at most this, and doubles with each that fails. */
-const BACKOFF_BASE_MS = 100;
+/**
+ * The first wait before a new attempt is at most this, and doubles with each that fails. It is as long as it can be, since
+ * all replicas of a store are cut off together and come back to one object; an update that is given to a replica meanwhile
+ * must still be sent in time (UNSENT_LIMIT_MS).
+ */
+const BACKOFF_BASE_MS = UNSENT_LIMIT_MS / 2;
 const BACKOFF_CAP_MS = 10_000;
 /** The wait when the primary has said that it cannot read what this replica sends. */
 const REFUSED_BACKOFF_MS = 30_000;
