@@ -48,7 +48,8 @@ export type PrimaryEffect =
   | { type: "persist"; commit: Commit }
   /** Give this up in one transaction. If that fails nothing is lost: the next compaction asks again. */
   | { type: "compact"; compaction: Compaction }
-  | { type: "send"; session: SessionId; message: Downstream<Json> }
+  /** With the answer to an update comes when that arrived. */
+  | { type: "send"; session: SessionId; message: Downstream<Json>; askedAt?: number }
   | { type: "close"; session: SessionId; code: number; reason: string }
   /** Keep this beside the socket, in place of what was kept before; undefined: the peer is no member any more. */
   | { type: "remember"; session: SessionId; memo: Memo | undefined }

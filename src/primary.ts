@@ -138,6 +138,9 @@ export class Primary {
     }));
   }
 
+  /** How often members have left the in-sync set because their window overflowed, or because an ack was overdue (M4). */
+  readonly demotions = { overflowing: 0, overdue: 0 };
+
   /** Updates that have been taken and not answered. */
   get operationsInFlight(): number {
     return this.#updates.size;
@@ -330,8 +333,9 @@ export class Primary {
     return true;
   }
 
-  #demote(member: Member): void {
+  #demote(member: Member, reason: keyof Primary["demotions"]): void {
     if (!this.#arbiter.demote(member)) return;
+    this.demotions[reason] += 1;
     this.#send(member.session, { type: "membership", inSync: false });
     this.#remember(member);
   }
@@ -382,7 +386,7 @@ export class Primary {
       const snapshot = member.replicator.offer(live, now);
       if (snapshot) this.#send(member.session, snapshot);
       else if (snapshot === undefined) {
-        if (member.replicator.isOverflowing) this.#demote(member); // M4
+        if (member.replicator.isOverflowing) this.#demote(member, "overflowing"); // M4
         this.#pump(member, now);
       }
     }
@@ -419,7 +423,7 @@ export class Primary {
   #tick(now: number): void {
     this.#wakeAt = undefined; // The host's timer is spent.
     this.#updates.expire(now);
-    for (const member of this.#arbiter.overdue(now)) this.#demote(member); // M4
+    for (const member of this.#arbiter.overdue(now)) this.#demote(member, "overdue"); // M4
     this.#updates.confirm(); // M3
     this.#rememberDue(now);
     if (this.#settings.isLossy) this.#resendUnacked(now);
@@ -463,7 +467,7 @@ export class Primary {
     const { session, message } = effect;
     const party = this.#sessions.get(session);
     if (!party) return; // Whoever has gone gets nothing more: an answer that nobody hears is asked for again.
-    this.#effects.push({ type: "send", session, message: withinRights(message, party.rights) });
+    this.#effects.push({ ...effect, message: withinRights(message, party.rights) });
   }
 
   #send(session: SessionId, message: Downstream<Json>): void {

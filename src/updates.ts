@@ -119,7 +119,7 @@ export class Updates {
 
   /** Turns away an update that may not be done, unless it was done before. */
   refuse(session: SessionId, update: Update, code: FailureCode, detail: string, now: number): void {
-    this.#decline({ session, update, deadline: now, isAnswered: false }, code, detail);
+    this.#decline({ session, update, deadline: now + DEADLINE_MS, isAnswered: false }, code, detail);
   }
 
   commit(now: number): void {
@@ -203,8 +203,8 @@ export class Updates {
   }
 
   /** The one answer of an update (A1). */
-  #answer({ session, owner }: Pending, message: OperationAck | OperationFailed): void {
-    this.#emit({ type: "send", session, message });
+  #answer({ session, owner, deadline }: Pending, message: OperationAck | OperationFailed): void {
+    this.#emit({ type: "send", session, message, askedAt: deadline - DEADLINE_MS });
     if (owner === undefined) return;
     const left = this.#held.get(owner)! - 1;
     if (left > 0) this.#held.set(owner, left);

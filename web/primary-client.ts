@@ -226,7 +226,8 @@ class HttpPrimary implements PrimaryClient {
       } catch (error) {
         if (error instanceof OperationFailedError) throw error;
       }
-      const delayMs = RETRY_BASE_MS * 2 ** failures;
+      // Between half and the whole of a span that doubles: a crowd that was cut off together does not come back together.
+      const delayMs = RETRY_BASE_MS * 2 ** failures * (0.5 + Math.random() / 2);
       if (Date.now() + delayMs >= endAt) throw new OutcomeUnknownError();
       await sleep(delayMs);
     }

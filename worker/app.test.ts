@@ -665,6 +665,12 @@ describe("the app's own routes", () => {
         `headwater_up{store="${client.store}"} 1`,
         `headwater_operations_total{store="${client.store}",outcome="acked"} 1`,
         `headwater_operations_total{store="${client.store}",outcome="conflict"} 1`,
+        `headwater_ack_latency_seconds_bucket{store="${client.store}",le="+Inf"} 1`,
+        `headwater_ack_latency_seconds_count{store="${client.store}"} 1`,
+        `headwater_operations_in_flight{store="${client.store}"} 0`,
+        `headwater_commits_total{store="${client.store}"} 1`,
+        `headwater_demotions_total{store="${client.store}",reason="overdue"} 0`,
+        `headwater_lag_seconds{store="${client.store}"} 0`,
         `headwater_rows_written_total{store="${client.store}"} 2`,
         `headwater_secondaries{store="${client.store}",state="in-sync"} 0`,
         `headwater_head{store="${client.store}"} 1`,
@@ -674,7 +680,7 @@ describe("the app's own routes", () => {
         expect((body as string).split("\n")).toContain(line);
       }
       for (const line of (body as string).trimEnd().split("\n"))
-        expect(line).toMatch(/^(# (HELP|TYPE) .+|\w+\{.+\} \d+)$/);
+        expect(line).toMatch(/^(# (HELP|TYPE) .+|\w+\{.+\} \d+(\.\d+)?)$/);
     }
   });
 

@@ -1,5 +1,6 @@
 // Stores' figures in the text format of Prometheus.
 
+import { LATENCIES_MS } from "./figures.ts";
 import type { StoreMetrics } from "./primary-driver.ts";
 
 /** The media type of that format. */
@@ -10,9 +11,9 @@ type Sample = [labels: Record<string, string>, value: number];
 
 interface Family {
   name: string;
-  type: "counter" | "gauge";
+  type: "counter" | "gauge" | "histogram";
   help: string;
-  samples: (metrics: StoreMetrics) => Sample[];
+  samples: (metrics: StoreMetrics) => (Sample | [...Sample, suffix: string])[];
 }
 
 const FAMILIES: Family[] = [
@@ -21,6 +22,32 @@ const FAMILIES: Family[] = [
     type: "counter",
     help: "Updates by how they ended: acked, or the code of the failure.",
     samples: ({ operations }) => Object.entries(operations).map(([outcome, count]) => [{ outcome }, count]),
+  },
+  {
+    name: "headwater_ack_latency_seconds",
+    type: "histogram",
+    help: "From an update's arrival at the primary to its ack.",
+    samples: ({ ackLatencies, ackLatencySumMs }) => {
+      let count = 0;
+      const buckets = ackLatencies.map((one, at): [...Sample, string] => {
+        count += one;
+        const bound = LATENCIES_MS[at];
+        return [{ le: bound === undefined ? "+Inf" : `${bound / 1000}` }, count, "_bucket"];
+      });
+      return [...buckets, [{}, ackLatencySumMs / 1000, "_sum"], [{}, count, "_count"]];
+    },
+  },
+  {
+    name: "headwater_operations_in_flight",
+    type: "gauge",
+    help: "Updates that have been taken and not answered.",
+    samples: ({ operationsInFlight }) => [[{}, operationsInFlight]],
+  },
+  {
+    name: "headwater_commits_total",
+    type: "counter",
+    help: "Transactions: updates that arrive together share one.",
+    samples: ({ commits }) => [[{}, commits]],
   },
   {
     name: "headwater_rows_written_total",
@@ -33,6 +60,30 @@ const FAMILIES: Family[] = [
     type: "gauge",
     help: "Secondaries by their state.",
     samples: ({ secondaries }) => Object.entries(secondaries).map(([state, count]) => [{ state }, count]),
+  },
+  {
+    name: "headwater_lag_seconds",
+    type: "gauge",
+    help: "For how long the slowest member of the in-sync set has owed an ack.",
+    samples: ({ lagMs }) => [[{}, lagMs / 1000]],
+  },
+  {
+    name: "headwater_demotions_total",
+    type: "counter",
+    help: "Members that have left the in-sync set: their window overflowed, or an ack was overdue.",
+    samples: ({ demotions }) => Object.entries(demotions).map(([reason, count]) => [{ reason }, count]),
+  },
+  {
+    name: "headwater_closed_total",
+    type: "counter",
+    help: "Sessions that the primary has closed, by code.",
+    samples: ({ closed }) => Object.entries(closed).map(([code, count]) => [{ code }, count]),
+  },
+  {
+    name: "headwater_catch_up_bytes_total",
+    type: "counter",
+    help: "What secondaries were sent while they caught up or were bootstrapped, before compression, in UTF-16 units.",
+    samples: ({ partsSent }) => [[{}, partsSent]],
   },
   {
     name: "headwater_head",
@@ -68,7 +119,9 @@ export function formatMetrics(stores: ReadonlyMap<string, StoreMetrics | undefin
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const [store, metrics] of stores) {
       if (!metrics) continue;
-      for (const [labels, value] of samples(metrics)) lines.push(`${name}${toLabels({ store, ...labels })} ${value}`);
+      for (const [labels, value, suffix = ""] of samples(metrics)) {
+        lines.push(`${name}${suffix}${toLabels({ store, ...labels })} ${value}`);
+      }
     }
   }
   return `${lines.join("\n")}\n`;

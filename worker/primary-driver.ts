@@ -16,6 +16,8 @@ import type { Downstream, Join, MemberState, Outcome, Update, Upstream } from ".
 import { partsOf } from "../src/rights.ts";
 import { CommitInDoubtError } from "../src/store.ts";
 import type { Commit, Compaction, ListPage, PrimaryPersistence } from "../src/store.ts";
+import { Figures } from "./figures.ts";
+import type { Counts } from "./figures.ts";
 import { grantOf, hasEnded } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { logFailure } from "./log.ts";
@@ -36,15 +38,16 @@ export interface StoreStatus {
 }
 
 /** A store's figures; the counters begin when the primary was last loaded. */
-export interface StoreMetrics {
+export interface StoreMetrics extends Counts {
   head: number;
   entries: number;
   sockets: number;
   streams: number;
-  /** Updates by how they ended: `acked`, or the code of the failure. */
-  operations: Record<string, number>;
+  operationsInFlight: number;
   secondaries: Record<MemberState, number>;
-  rowsWritten: number;
+  /** For how long the member of the in-sync set that is furthest behind has owed an ack. */
+  lagMs: number;
+  demotions: Primary["demotions"];
 }
 
 /** More is asked for than may be. */
@@ -116,8 +119,7 @@ export class PrimaryDriver {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = 0;
   #refusal: "storage-full" | "unavailable" | undefined;
-  readonly #operations: Record<string, number> = {};
-  #rowsWritten = 0;
+  readonly #figures = new Figures();
   #isStopped = false;
 
   constructor(store: PrimaryPersistence, settings: PrimarySettings, platform: Platform) {
@@ -207,15 +209,21 @@ export class PrimaryDriver {
 
   metrics(): StoreMetrics {
     const secondaries: StoreMetrics["secondaries"] = { "catching-up": 0, "in-sync": 0, lagging: 0, following: 0 };
-    for (const { state } of this.#machine.members(this.#now())) secondaries[state] += 1;
+    let lagMs = 0;
+    for (const member of this.#machine.members(this.#now())) {
+      secondaries[member.state] += 1;
+      if (member.state === "in-sync") lagMs = Math.max(lagMs, member.lagMs);
+    }
     return {
+      ...this.#figures.read(),
       head: this.#store.head,
       entries: this.#store.countEntries(),
       sockets: this.#open.socket,
       streams: this.#open.stream,
-      operations: { ...this.#operations },
+      operationsInFlight: this.#machine.operationsInFlight,
       secondaries,
-      rowsWritten: this.#rowsWritten,
+      lagMs,
+      demotions: { ...this.#machine.demotions },
     };
   }
 
@@ -416,7 +424,7 @@ export class PrimaryDriver {
         this.#compactStore(effect.compaction);
         return undefined;
       case "send":
-        this.#count(effect.message);
+        this.#figures.answered(effect.message, now - (effect.askedAt ?? now));
         this.#parcelFor(effect.session).messages.push(effect.message);
         return undefined;
       case "remember":
@@ -435,7 +443,7 @@ export class PrimaryDriver {
 
   #persist(commit: Commit, now: number): PrimaryInput {
     try {
-      this.#rowsWritten += this.#store.apply(commit, now);
+      this.#figures.committed(this.#store.apply(commit, now));
       this.#platform.written();
       this.#refusal = undefined;
       return { type: "persisted" };
@@ -473,6 +481,7 @@ export class PrimaryDriver {
       if (memo) session.remember(memo.value);
       if (!close) continue;
       session.close(close.code, close.reason);
+      this.#figures.closedWith(close.code);
       this.#forget(id);
       this.#platform.ended(session);
     }
@@ -484,6 +493,7 @@ export class PrimaryDriver {
       line = encodeDownstream(message);
       this.#lines.set(message, line);
     }
+    this.#figures.sent(message, line);
     return line;
   }
 
@@ -494,12 +504,6 @@ export class PrimaryDriver {
       this.#parcels.set(session, parcel);
     }
     return parcel;
-  }
-
-  #count(message: Downstream<Json>): void {
-    if (message.type !== "operation-ack" && message.type !== "operation-failed") return;
-    const outcome = message.type === "operation-ack" ? "acked" : message.code;
-    this.#operations[outcome] = (this.#operations[outcome] ?? 0) + 1;
   }
 
   // --- time

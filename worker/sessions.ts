@@ -39,7 +39,8 @@ export interface Peer {
 const OPEN = 1;
 
 /** A piece of the walk of a secondary that joins. */
-const isPart = (message: Downstream<Json>): boolean => message.type === "snapshot" && message.seq < message.until;
+export const isPart = (message: Downstream<Json>): boolean =>
+  message.type === "snapshot" && message.seq < message.until;
 
 /** A WebSocket that lives no longer than the memory of its host. */
 export class SocketSession implements Session {
