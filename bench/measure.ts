@@ -22,7 +22,7 @@ export interface Wanted {
 /** One measurement may take so long; a system that has used up its budget for a part gets no further round of it. */
 const LIMIT_MS = { quick: 60_000, full: 120_000 };
 const BUDGET_MS = { quick: 6_000, full: 40_000 };
-const ROUNDS = { quick: 3, full: 3 };
+const ROUNDS = 3;
 
 /** What a part of a workload is measured with, besides the systems themselves. */
 export interface Bench {
@@ -76,7 +76,7 @@ export async function measure(wanted: Wanted): Promise<Results> {
           if (reason !== undefined) results.left.push({ system: system.name, cell: name, reason });
           return reason === undefined;
         });
-        const rounds = own?.isExact ? 1 : (wanted.rounds ?? ROUNDS[mode]);
+        const rounds = own?.isExact ? 1 : (wanted.rounds ?? ROUNDS);
         const spentMs = new Map<System, { total: number; last: number }>();
         const found = new Map<string, Row>();
         const failed = new Set<System>();
