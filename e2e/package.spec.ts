@@ -51,8 +51,18 @@ test("what is packed can be imported and typed from everywhere it is for", async
     app.run("publint", "--strict", "node_modules/headwater");
     app.run("attw", tarball, "--profile", "esm-only");
     // Node has no replica, and the client without one.
-    const script = 'const { connectPrimary } = await import("headwater"); console.log(typeof connectPrimary)';
-    expect(app.run("node", "--input-type=module", "--eval", script).trim()).toBe("function");
+    const script = `
+      import { connectPrimary } from "headwater";
+      import { MemoryPrimary } from "headwater/testing";
+      const primary = new MemoryPrimary();
+      const replica = await primary.openReplica();
+      await replica.insert("a", 1);
+      console.log(typeof connectPrimary, JSON.stringify(primary.entries()));
+      await primary.close();
+    `;
+    expect(app.run("node", "--input-type=module", "--eval", script).trim()).toBe(
+      'function [{"key":"a","value":1,"seq":1}]',
+    );
   } finally {
     await app.remove();
   }

@@ -1,6 +1,9 @@
 // What the values of a store must be, key by key: Standard Schemas (version 1, https://standardschema.dev), of whatever library
 // they come from. It is only asked whether a value is right; what a schema would make of it is not used.
 
+import { writesOf } from "./protocol.ts";
+import type { Update } from "./protocol.ts";
+
 /** The part of a Standard Schema that is used here. */
 export interface ValueSchema<Value = unknown> {
   readonly "~standard": {
@@ -51,6 +54,15 @@ export class StoreSchema {
     const issues = verdict.issues?.slice(0, ISSUES_MAX).map(describe);
     return issues && `${JSON.stringify(key)}: ${issues.join("; ")}`;
   }
+}
+
+/** What a store's schema has against an update. */
+export function flawOf(schema: StoreSchema, update: Update): string | undefined {
+  for (const write of writesOf(update)) {
+    const flaw = "json" in write ? schema.flawOf(write.key, JSON.parse(write.json)) : undefined;
+    if (flaw !== undefined) return flaw;
+  }
+  return undefined;
 }
 
 function toPattern(name: string): RegExp {

@@ -472,6 +472,7 @@ export class PageReplica implements Replica {
 
   /** A page that is hidden for good, or may be frozen any moment, must not be waited for, nor pile up messages. */
   #followLifecycle(): void {
+    if (typeof document === "undefined") return; // A program that is no page neither freezes nor hides.
     const { signal } = this.#listening;
     const hide = (): void => this.#hide();
     const show = (): void => this.#return();

@@ -22,7 +22,7 @@ import { PrimaryDriver } from "./primary-driver.ts";
 import type { Answer, Platform, StoreMetrics, StoreStatus } from "./primary-driver.ts";
 import type { Session } from "./sessions.ts";
 import { SqlStore } from "./sql-store.ts";
-import { flawOf } from "./store-schema.ts";
+import { flawInStore } from "./store-schema.ts";
 
 /** What the object reads of its environment. */
 export interface PrimarySettingsEnv {
@@ -53,7 +53,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       lagLimitMs: readSetting(env, "LAG_LIMIT_MS", LAG_LIMIT_MS_MIN, LAG_LIMIT_MS_MAX) ?? PRIMARY_DEFAULTS.lagLimitMs,
       tombstonesKept: readSetting(env, "TOMBSTONES_KEPT", 0, 1_000_000) ?? PRIMARY_DEFAULTS.tombstonesKept,
       clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
-      flawOf,
+      flawOf: flawInStore,
       rates: {
         identity: readSetting(env, "RATE_PER_IDENTITY", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.identity,
         store: readSetting(env, "RATE_PER_STORE", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.store,

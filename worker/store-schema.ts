@@ -1,10 +1,9 @@
 // The schema of a worker's stores. A primary runs in an isolate of its own, in which the worker's script has run as it has
 // everywhere, `createApp` included: what that was given is here for the primary, too.
 
-import { StoreSchema } from "../src/schema.ts";
+import { StoreSchema, flawOf } from "../src/schema.ts";
 import type { Schemas } from "../src/schema.ts";
 import type { Update } from "../src/protocol.ts";
-import { writesOf } from "../src/protocol.ts";
 
 let given: Schemas | undefined;
 let schema: StoreSchema | undefined;
@@ -18,11 +17,4 @@ export function setStoreSchema(schemas: Schemas): void {
 }
 
 /** What the stores' schema has against an update. */
-export function flawOf(update: Update): string | undefined {
-  if (!schema) return undefined;
-  for (const write of writesOf(update)) {
-    const flaw = "json" in write ? schema.flawOf(write.key, JSON.parse(write.json)) : undefined;
-    if (flaw !== undefined) return flaw;
-  }
-  return undefined;
-}
+export const flawInStore = (update: Update): string | undefined => schema && flawOf(schema, update);

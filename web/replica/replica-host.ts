@@ -27,6 +27,7 @@ import { waitForLock } from "./lock.ts";
 import { Ownership } from "./ownership.ts";
 import type { ReplicaPersistence, Stored } from "./replica-persistence.ts";
 import { Socket } from "./socket.ts";
+import type { Connect } from "./socket.ts";
 import { Tokens } from "./tokens.ts";
 import { VisibleState } from "./visible-state.ts";
 
@@ -81,8 +82,8 @@ export class ReplicaHost {
   #connectionError: string | null = null;
   #reported: SecondaryStatus | undefined;
 
-  /** `deserted` is called whenever the last page has gone. */
-  constructor(settings: ReplicaSettings, deserted: () => void) {
+  /** `deserted` is called whenever the last page has gone. `connect` is for those who have no network. */
+  constructor(settings: ReplicaSettings, deserted: () => void, connect?: Connect) {
     this.#settings = settings;
     this.#deserted = deserted;
     const { durability, ...rest } = settings;
@@ -105,12 +106,16 @@ export class ReplicaHost {
         isYetToShow: (update, seq) => this.#isYetToShow(update, seq),
       });
     }
-    this.#socket = new Socket(settings.url, {
-      tokenFor: (need) => this.#tokens.next(need),
-      opened: () => this.#opened(),
-      received: (text) => this.#received(text),
-      closed: (wasOpen, reason, code) => this.#closed(wasOpen, reason, code),
-    });
+    this.#socket = new Socket(
+      settings.url,
+      {
+        tokenFor: (need) => this.#tokens.next(need),
+        opened: () => this.#opened(),
+        received: (text) => this.#received(text),
+        closed: (wasOpen, reason, code) => this.#closed(wasOpen, reason, code),
+      },
+      connect,
+    );
   }
 
   /** Reads local state and connects. */

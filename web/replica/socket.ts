@@ -41,11 +41,15 @@ export interface SocketEvents {
   closed(wasOpen: boolean, reason: string, code?: number): void;
 }
 
+/** Makes a WebSocket. */
+export type Connect = (url: string, protocols: string[]) => WebSocket;
+
 export type TokenNeed = "any" | "fresh" | "another";
 
 export class Socket {
   readonly #url: string;
   readonly #events: SocketEvents;
+  readonly #connectTo: Connect;
   #socket: WebSocket | undefined;
   #isRunning = false;
   /** Rises with each attempt: a token that comes late is not for the next one. */
@@ -65,7 +69,12 @@ export class Socket {
   #inflating: Promise<void> | undefined;
 
   /** `url` is the store's address, http or https. */
-  constructor(url: string, events: SocketEvents) {
+  constructor(
+    url: string,
+    events: SocketEvents,
+    connect: Connect = (address, protocols) => new WebSocket(address, protocols),
+  ) {
+    this.#connectTo = connect;
     this.#url = `${url.replace(/^http/, "ws")}/replicate`;
     this.#events = events;
   }
@@ -128,7 +137,7 @@ export class Socket {
     let socket: WebSocket;
     try {
       const offered = canInflate ? [SUBPROTOCOL, DEFLATE_SUBPROTOCOL] : [SUBPROTOCOL];
-      socket = new WebSocket(this.#url, token === undefined ? offered : [...offered, `token.${token}`]);
+      socket = this.#connectTo(this.#url, token === undefined ? offered : [...offered, `token.${token}`]);
     } catch (error) {
       // A token that cannot stand in a subprotocol, or a page that may not connect there.
       this.#failures += 1;
