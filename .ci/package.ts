@@ -11,7 +11,7 @@ const output = join(root, "dist", "package");
 const PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
 
 rmSync(output, { recursive: true, force: true });
-for (const project of ["web", "worker"]) compile(join(project, "package.tsconfig.json"));
+for (const project of ["web", "worker", "e2e"]) compile(join(project, "package.tsconfig.json"));
 await build({
   entryPoints: [join(root, "web", "replica", "worker.ts")],
   outfile: join(output, "replica-worker.js"),

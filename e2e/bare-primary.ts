@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "./server.ts";
+import { freePort } from "./kit/index.ts";
 import type { StoreStatus } from "./server.ts";
 
 const ROOT = join(import.meta.dirname, "..");

@@ -19,7 +19,7 @@ import { watchReplica } from "./chaos-page.ts";
 import type { ChaosWindow, PageLine, PageOperation } from "./chaos-page.ts";
 import { ChaosRecorder } from "./chaos-recorder.ts";
 import { findProcess, findRenderers, signal } from "./processes.ts";
-import { Proxy } from "./proxy.ts";
+import { Network } from "./kit/network.ts";
 
 const STORE = "chaos";
 const KEYS = ["a", "b", "c", "d/1", "d/2", "é", "😀"];
@@ -138,7 +138,7 @@ class Tab {
 /** What a browser keeps apart: storage, workers, connections. All of its replicas share one disk. */
 class Profile {
   readonly name: string;
-  readonly proxy: Proxy;
+  readonly proxy: Network;
   readonly tabs = new Map<Page, Tab>();
   readonly errors = new Set<string>();
   /** Its person has closed everything and will be back. */
@@ -146,7 +146,7 @@ class Profile {
   context: BrowserContext | undefined;
   readonly #recorder: ChaosRecorder;
 
-  constructor(name: string, proxy: Proxy, recorder: ChaosRecorder) {
+  constructor(name: string, proxy: Network, recorder: ChaosRecorder) {
     this.name = name;
     this.proxy = proxy;
     this.#recorder = recorder;
@@ -190,7 +190,7 @@ class Chaos {
     this.#browser = await chromium.launch({ executablePath: this.#executablePath, args: this.#args("shared") });
     this.#userData = await mkdtemp(join(tmpdir(), "headwater-chaos-"));
     for (const name of ["c1", "c2", "c3", "persistent"]) {
-      const profile = new Profile(name, await Proxy.start(this.#primary.port), this.#recorder);
+      const profile = new Profile(name, await Network.start(this.#primary.port), this.#recorder);
       this.#profiles.push(profile);
       if (name !== "persistent") await profile.use(await this.#browser.newContext());
       for (const tab of name === "persistent" ? ["t1"] : ["t1", "t2"]) {
@@ -393,19 +393,19 @@ class Chaos {
     end();
   }
 
-  #hold(proxy: Proxy, flows: { isHeld: boolean }[], forMs: number): Promise<void> {
+  #hold(proxy: Network, flows: { isHeld: boolean }[], forMs: number): Promise<void> {
     const begin = (): void => flows.forEach((flow) => (flow.isHeld = true));
     return this.#meanwhile(forMs, begin, () => proxy.heal());
   }
 
-  #slow(proxy: Proxy, forMs: number): Promise<void> {
+  #slow(proxy: Network, forMs: number): Promise<void> {
     const begin = (): void => {
       for (const flow of [proxy.up, proxy.down]) flow.delayMs = this.#chance.between(20, 400);
     };
     return this.#meanwhile(forMs, begin, () => proxy.heal());
   }
 
-  #cutOff(proxy: Proxy): void {
+  #cutOff(proxy: Network): void {
     proxy.isRefusing = true;
     proxy.drop();
   }

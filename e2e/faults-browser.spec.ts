@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "@playwright/test";
 import type { BrowserContext, Page } from "@playwright/test";
+import { crash } from "./kit/index.ts";
 import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
@@ -28,14 +29,6 @@ const HUNG_MS = 20_000;
 const RESUMED_MS = 10_000;
 /** The primary waits for nobody longer than `lagLimitMs`, and answers within its deadline; the rest is this machine. */
 const ANSWER_MS = 2500;
-
-async function crash(page: Page): Promise<void> {
-  const crashed = page.waitForEvent("crash");
-  const session = await page.context().newCDPSession(page);
-  // The one command that is never answered.
-  void session.send("Page.crash").catch(() => {});
-  await crashed;
-}
 
 const slowest = (outcomes: Outcome[]): number => Math.max(...outcomes.map(({ ms }) => ms));
 const notAcked = (outcomes: Outcome[]): Outcome[] => outcomes.filter(({ result }) => result !== "acked");

@@ -7,7 +7,7 @@ import type { BrowserContext, Page } from "@playwright/test";
 import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
-import type { Proxy } from "./proxy.ts";
+import type { Network } from "./kit/network.ts";
 import { POLLING, openTab, waitForInSync } from "./tab.ts";
 
 /** A connection that ends is noticed at once and made anew, after some failures with a wait of up to 10 s. */
@@ -55,7 +55,7 @@ const slowest = (outcomes: Outcome[]): number => Math.max(...outcomes.map(({ ms 
 const isOffline = (outcome: Outcome): boolean =>
   outcome.result === "failed" && outcome.code === "offline" && outcome.applied === false;
 
-function cutOff(network: Proxy): void {
+function cutOff(network: Network): void {
   network.isRefusing = true;
   network.drop();
 }
@@ -101,7 +101,7 @@ test("connections that fall silent are given up by the watchdog, cost others one
 }) => {
   witness.claimLimitMs = WATCHDOG_MS;
   const near = await witness.open(context);
-  const open = async (name: string): Promise<{ name: string; network: Proxy; page: Page }> => {
+  const open = async (name: string): Promise<{ name: string; network: Network; page: Page }> => {
     const network = await openNetwork();
     const page = await witness.open(await browser.newContext(), { port: network.port });
     await waitForInSync(page);

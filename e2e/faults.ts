@@ -8,14 +8,14 @@ import { test as base } from "@playwright/test";
 import { BarePrimary } from "./bare-primary.ts";
 import { Witness } from "./faults-witness.ts";
 import { OwnBrowser } from "./own-browser.ts";
-import { Proxy } from "./proxy.ts";
+import { Network } from "./kit/network.ts";
 
 interface FaultFixtures {
   witness: Witness;
   /** Between a browser and the primary, for pages that are opened on its port. */
-  network: Proxy;
+  network: Network;
   /** One more of these. */
-  openNetwork: () => Promise<Proxy>;
+  openNetwork: () => Promise<Network>;
   /** A folder for a browser's profile. */
   profile: string;
   /** A browser whose pages can be hidden, frozen, put away and stopped. */
@@ -37,9 +37,9 @@ export const test = base.extend<FaultFixtures, { primary: BarePrimary }>({
     await witness.end();
   },
   openNetwork: async ({ primary }, use) => {
-    const networks: Proxy[] = [];
+    const networks: Network[] = [];
     await use(async () => {
-      const network = await Proxy.start(primary.port);
+      const network = await Network.start(primary.port);
       networks.push(network);
       return network;
     });

@@ -20,11 +20,11 @@ export async function pack(): Promise<string> {
 }
 
 export class FreshApp {
-  readonly #folder: string;
+  readonly folder: string;
   readonly #running: ChildProcess[] = [];
 
   private constructor(folder: string) {
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   /** Installs the tarball and other packages, in the versions that this project has. */
@@ -42,14 +42,14 @@ export class FreshApp {
 
   /** Runs one of the app's commands to its end; returns what it has printed. */
   run(command: string, ...args: string[]): string {
-    return run(this.#folder, command, ...args);
+    return run(this.folder, command, ...args);
   }
 
   /** Starts one of the app's commands; resolves when it says that it serves at `port`. */
   async start(env: Record<string, string>, port: number, command: string, ...args: string[]): Promise<void> {
     const child = spawn(command, args, {
-      cwd: this.#folder,
-      env: { ...process.env, ...env, PATH: pathOf(this.#folder) },
+      cwd: this.folder,
+      env: { ...process.env, ...env, PATH: pathOf(this.folder) },
       // A group of its own, so that it ends with all that it has started.
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
@@ -84,7 +84,7 @@ export class FreshApp {
 
   async remove(): Promise<void> {
     await this.stop();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 

@@ -11,6 +11,7 @@ import { chromium } from "@playwright/test";
 import type { Browser, BrowserContext, Page } from "@playwright/test";
 import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
 import { busyTicks, findFamily, findRenderers, signal, waitForEnd } from "./processes.ts";
+import { setFrozen } from "./kit/index.ts";
 
 const BUSY_MS = 400;
 
@@ -78,9 +79,7 @@ export class OwnBrowser {
 
   /** Freezes a page that is not the one in front, as browsers do to save power, or lets it go on. */
   async setFrozen(page: Page, isFrozen: boolean): Promise<void> {
-    const session = await this.context.newCDPSession(page);
-    await session.send("Page.setWebLifecycleState", { state: isFrozen ? "frozen" : "active" });
-    await session.detach();
+    await setFrozen(page, isFrozen);
   }
 
   /** Ends the SharedWorkers whose script is at a path that begins so; returns how many there were. */

@@ -6,12 +6,12 @@ import { dirname } from "node:path";
 import { expect, test as base } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
 import { FreshApp, pack } from "./fresh-app.ts";
-import { freePort } from "./server.ts";
-import { POLLING, insert, waitForInSync } from "./tab.ts";
+import { DevPrimary, freePort, openBrowsers, waitForInSync, waitUntilConverged } from "./kit/index.ts";
+import { insert } from "./tab.ts";
 
 const INSTALL_MS = 180_000;
 
-const test = base.extend<object, { tarball: string; primary: string }>({
+const test = base.extend<object, { tarball: string; primary: DevPrimary }>({
   tarball: [
     async ({}, use) => {
       const tarball = await pack();
@@ -26,10 +26,9 @@ const test = base.extend<object, { tarball: string; primary: string }>({
       const app = await FreshApp.create("worker", tarball, ["wrangler", "@cloudflare/workers-types"]);
       compile(app, "worker.ts", "es2023", "@cloudflare/workers-types");
       app.run("wrangler", "deploy", "--dry-run");
-      const port = await freePort();
-      const env = { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CI: "1" };
-      await app.start(env, port, "wrangler", "dev", "--ip", "127.0.0.1", "--port", `${port}`);
-      await use(`http://127.0.0.1:${port}`);
+      const primary = await DevPrimary.start({ folder: app.folder });
+      await use(primary);
+      await primary.stop();
       await app.remove();
     },
     { scope: "worker", timeout: INSTALL_MS },
@@ -75,7 +74,7 @@ test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
     compile(app, "main.ts", PAGE_LIB, "");
     app.run("vite", "build");
     for (const way of WAYS) {
-      const origin = await serve(app, way, primary);
+      const origin = await serve(app, way, primary.origin);
       const [one, other] = await openTwo(browser, `${origin}#plain-${way}`);
       await insert(one, "title", `served by ${way}`);
       for (const [index, page] of [one, other].entries()) {
@@ -83,6 +82,10 @@ test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
         await expect(other.locator("#title")).toHaveText(`served by ${way}`);
       }
       await expect(one.locator("#cards li")).toHaveText(["card 0", "card 1"]);
+      await primary.restart();
+      await insert(one, "title", `served by ${way}, again`);
+      await waitUntilConverged([one, other]);
+      await expect(other.locator("#title")).toHaveText(`served by ${way}, again`);
       const refusal = await one.evaluate(() =>
         window.headwater.replica.insert("card/2", { text: 2 }).catch((error: unknown) => {
           const { code, applied, message } = error as { code: string; applied: boolean; message: string };
@@ -111,7 +114,7 @@ test("a page of React, which draws again what has changed and nothing else", asy
     compile(app, "main.tsx", PAGE_LIB, "react");
     app.run("vite", "build");
     for (const way of WAYS) {
-      const origin = await serve(app, way, primary);
+      const origin = await serve(app, way, primary.origin);
       const [one, other] = await openTwo(browser, `${origin}#react-${way}`);
       for (const name of ["a", "b", "c"]) await insert(one, `card/${name}`, name);
       await insert(one, "title", "before");
@@ -144,15 +147,10 @@ async function serve(app: FreshApp, way: (typeof WAYS)[number], primary: string)
 }
 
 /** The same page in two browsers, both with a durable replica. */
-async function openTwo(browser: Browser, origin: string): Promise<[Page, Page]> {
-  const open = async (): Promise<Page> => {
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(origin);
-    await page.waitForFunction(() => window.headwater?.replica !== undefined, null, POLLING);
-    await waitForInSync(page);
-    return page;
-  };
-  return [await open(), await open()];
+async function openTwo(browser: Browser, url: string): Promise<[Page, Page]> {
+  const [one, other] = await openBrowsers(browser, url, 2);
+  await Promise.all([waitForInSync(one!), waitForInSync(other!)]);
+  return [one!, other!];
 }
 
 const drawsOf = (page: Page): Promise<Record<string, number>> =>

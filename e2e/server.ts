@@ -5,11 +5,10 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "./kit/index.ts";
 
 const START = join(import.meta.dirname, "..", "worker", "start.ts");
 
@@ -96,13 +95,4 @@ export interface StoreStatus {
   floor: number;
   entries: number;
   secondaries: { id: string; mode: string; state: string; acked: number; lagMs: number }[];
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "./server.ts";
+import { freePort } from "./kit/index.ts";
 
 const START_MS = 30_000;
 /** Longer than any wait of a spec's, which then fails with a better reason. */

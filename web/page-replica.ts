@@ -99,6 +99,10 @@ const RELINK_CAP_MS = 10_000;
 /** How often a replica of some prefixes asks on behalf of those who wait for a seq. */
 const REFRESH_MS = 500;
 
+/** Where a page keeps what it has opened: `globalThis[Symbol.for("headwater.replicas")]`, in the order of opening. */
+const REPLICAS = Symbol.for("headwater.replicas");
+const REGISTRY = globalThis as { [REPLICAS]?: Set<{ url: string; replica: Replica }> };
+
 interface Waiter {
   isDue(): boolean;
   resolve(): void;
@@ -174,7 +178,17 @@ export class PageReplica implements Replica {
       replica.#connect();
     });
     replica.#followLifecycle();
+    replica.#register();
     return replica;
+  }
+
+  /** Tools that look at a page from outside find its open replicas by this name. */
+  #register(): void {
+    const { url } = this.#settings;
+    const all = (REGISTRY[REPLICAS] ??= new Set());
+    const own = { url, replica: this };
+    all.add(own);
+    this.#listening.signal.addEventListener("abort", () => all.delete(own));
   }
 
   get(key: string): ReadonlyJson | undefined {

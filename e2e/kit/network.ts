@@ -20,7 +20,7 @@ const PIECE_BYTES = 4096;
 
 type Side = "browser" | "primary";
 
-export class Proxy {
+export class Network {
   /** What goes to the primary, and what comes from it. */
   readonly up: Flow = { ...FREE };
   readonly down: Flow = { ...FREE };
@@ -36,15 +36,22 @@ export class Proxy {
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
   }
 
-  static async start(target: number): Promise<Proxy> {
-    const proxy = new Proxy(target);
-    proxy.#server.listen(0, "127.0.0.1");
-    await once(proxy.#server, "listening");
-    return proxy;
+  /** Listens on a port of its own, and passes on to the `target` port of this machine. */
+  static async start(target: number): Promise<Network> {
+    const network = new Network(target);
+    network.#server.listen(0, "127.0.0.1");
+    await once(network.#server, "listening");
+    return network;
   }
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Ends all connections, and lets none through until `heal`. */
+  cut(): void {
+    this.isRefusing = true;
+    this.drop();
   }
 
   /** Ends all connections, for both sides to see. */
