@@ -1,96 +1,108 @@
-// `npm start`: builds the page and runs primary, API and page on this machine, with no account and no network.
-//
-//   PORT             the port, 8787 unless set
-//   JWT_SECRET       tokens that are signed with it are taken, besides letting everyone in (`npm run token` makes them)
-//   HEADWATER_STATE  the folder that keeps the stores across restarts, .headwater unless set
-//   --built          serve the page as it was built last (several of these at once must not build it over each other)
+// `dev`: runs the app of a folder on this machine, primary, API and page, with no account and no network. This project's own
+// `npm start` is it.
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { CommandFailedError } from "./failure.ts";
+import type { Output } from "./output.ts";
 
-const HOST = "127.0.0.1";
-const PORT_DEFAULT = 8787;
-const START_MS = 60_000;
-const STOP_MS = 5_000;
-
-const root = join(import.meta.dirname, "..");
-const env = {
-  ...process.env,
-  PATH: [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter),
-  // All three would reach for the network: for usage reports, for a newer version, for the properties of a real request.
-  WRANGLER_SEND_METRICS: "false",
-  WRANGLER_HIDE_BANNER: "true",
-  CLOUDFLARE_CF_FETCH_ENABLED: "false",
-};
-const isWindows = process.platform === "win32";
-
-async function main(): Promise<number> {
-  const { values: options } = parseArgs({ options: { built: { type: "boolean" } } });
-  const port = Number(process.env.PORT || PORT_DEFAULT);
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) return fail(`PORT is not a port: ${process.env.PORT}`);
-  if (!(await isFree(port))) return fail(`Port ${port} is taken: stop what listens there, or set PORT to another.`);
-
-  if (!options.built) {
-    const build = spawnSync("vite", ["build", "--logLevel", "warn"], {
-      cwd: root,
-      env,
-      shell: isWindows,
-      stdio: "inherit",
-    });
-    if (build.status !== 0) return fail("The page could not be built.");
-  }
-  return await serve(port, process.env.HEADWATER_STATE || ".headwater");
+export interface DevOptions {
+  port: number;
+  /** The folder that keeps the stores across restarts. */
+  state: string;
+  /** The page is served as it was built last: several of these at once must not build it over each other. */
+  built?: boolean;
 }
 
-/** Runs wrangler until it ends or this process is told to stop; returns the exit status. */
-async function serve(port: number, stateFolder: string): Promise<number> {
-  const args = ["dev", "--ip", HOST, "--port", String(port), "--inspector-port", "0", "--persist-to", stateFolder];
+const HOST = "127.0.0.1";
+const START_MS = 60_000;
+const STOP_MS = 5_000;
+const isWindows = process.platform === "win32";
+
+/** Serves the app in the current folder until it is told to stop. */
+export async function dev(output: Output, { port, state, built }: DevOptions): Promise<void> {
+  if (!(await isFree(port))) throw failed(`port ${port} is taken: stop what listens there, or choose another --port`);
+  const isPage = readdirSync(".").some((name) => name.startsWith("vite.config."));
+  if (isPage && !built) buildPage();
+  await serve(output, port, state);
+}
+
+/** What the app has installed comes first. */
+function environment(): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    PATH: [join(process.cwd(), "node_modules", ".bin"), process.env.PATH].join(delimiter),
+    // All three would reach for the network: for usage reports, for a newer version, for the properties of a real request.
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_HIDE_BANNER: "true",
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  };
+}
+
+function buildPage(): void {
+  const { status } = spawnSync("vite", ["build", "--logLevel", "warn"], {
+    env: environment(),
+    shell: isWindows,
+    stdio: ["ignore", STDERR, STDERR],
+  });
+  if (status !== 0) throw failed("the page could not be built");
+}
+
+/** What is started speaks on stderr, so that stdout holds nothing but results. */
+const STDERR = 2;
+
+async function serve(output: Output, port: number, state: string): Promise<void> {
+  const args = ["dev", "--ip", HOST, "--port", String(port), "--inspector-port", "0", "--persist-to", state];
   args.push("--var", "ALLOW_ANONYMOUS:true", "--show-interactive-dev-session=false", "--log-level", "warn");
+  // Tokens that are signed with it are taken, besides letting everyone in.
   if (process.env.JWT_SECRET) args.push("--var", `JWT_SECRET:${process.env.JWT_SECRET}`);
   const wrangler = spawn("wrangler", args, {
-    cwd: root,
-    env,
+    env: environment(),
     // Wrangler, killed, leaves workerd and esbuild running. In a group of their own they can be ended together.
     detached: !isWindows,
     shell: isWindows,
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", STDERR, STDERR],
   });
-  const ended = once(wrangler, "exit").catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-  });
+  const ended = once(wrangler, "exit").catch(() => undefined);
   const group = wrangler.pid;
-  if (group === undefined) {
-    await ended;
-    return fail("wrangler did not start; has `npm ci` been run?");
-  }
+  if (group === undefined) throw failed("wrangler did not start; is it installed here (`npm install`)?");
 
-  let isStopping = false;
+  const stopped = endWithProcess(group);
+  if (await isReady(port, ended)) {
+    const url = `http://localhost:${port}`;
+    // The group is named so that a test can end all of it at once, as a power cut would.
+    await output.result(
+      { url, state, group },
+      () => `Headwater is ready on ${url} (state in ${state}, process group ${group})`,
+    );
+  } else if (!stopped.aborted) {
+    endGroup(group, "SIGKILL");
+    throw failed("the primary did not start");
+  }
+  await ended;
+  endGroup(group, "SIGKILL");
+  if (!stopped.aborted) throw failed("the primary has ended unexpectedly");
+}
+
+/** Ends the group when this process is told to end: that is the ordinary end of this command, and no failure. */
+function endWithProcess(group: number): AbortSignal {
+  const stopped = new AbortController();
   const stop = (signal: NodeJS.Signals): void => {
-    isStopping = true;
+    stopped.abort();
     endGroup(group, signal);
     setTimeout(() => endGroup(group, "SIGKILL"), STOP_MS).unref();
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
-  if (process.env.npm_lifecycle_event === "start") {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.removeAllListeners(signal).on(signal, stop);
+  if (process.env.npm_lifecycle_event !== undefined) {
     // Told to end, npm ends only the shell between itself and this process.
     const parent = process.ppid;
     setInterval(() => process.ppid !== parent && stop("SIGTERM"), 250).unref();
   }
-
-  if (await isReady(port, ended)) {
-    // The group is named so that a test can end all of it at once, as a power cut would.
-    console.log(`Headwater is ready on http://localhost:${port} (state in ${stateFolder}, process group ${group})`);
-  } else if (!isStopping) {
-    endGroup(group, "SIGKILL");
-    return fail("The primary did not start.");
-  }
-  await ended;
-  endGroup(group, "SIGKILL");
-  return isStopping ? 0 : fail("The primary has ended unexpectedly.");
+  return stopped.signal;
 }
 
 /** True once the primary answers; false when it has ended or has not answered in time. */
@@ -132,9 +144,4 @@ async function isFree(port: number): Promise<boolean> {
   }
 }
 
-function fail(sentence: string): number {
-  console.error(sentence);
-  return 1;
-}
-
-process.exitCode = await main();
+const failed = (message: string): CommandFailedError => new CommandFailedError("failed", message);
