@@ -27,10 +27,10 @@ export const ASKED_BYTES_MAX = 4 * 1024 * 1024;
 /** What is asked for costs an operation for each begun piece of this size. */
 export const ASKED_BYTES_PER_OPERATION = 4096;
 /** Operations per second of one identity, and of everyone together; both can be set. */
-export const RATE_PER_IDENTITY = 5000;
+export const RATE_PER_IDENTITY = 10_000;
 export const RATE_PER_STORE = 20_000;
 /** So many seconds' worth of operations may come at once. */
-export const QUOTA_BURST_S = 10;
+export const QUOTA_BURST_S = 20;
 /** Identities whose rates are watched at a time. */
 export const QUOTA_OWNERS_MAX = 10_000;
 

@@ -8,6 +8,7 @@ import {
   OUTCOMES_PER_CLIENT_MAX,
   PART_BYTES_MAX,
   PERSIST_RETRY_MS,
+  QUOTA_BURST_S,
   SILENT_PATIENCE_MS,
   WINDOW_BYTES_MAX,
 } from "./limits.ts";
@@ -793,7 +794,7 @@ describe("B. before a role, L. limits", () => {
   });
 
   test("L3 whoever asks for more than his rate is turned away for good, and not if it was done before", () => {
-    const one = rig({ rates: { identity: 10, store: 1000 } });
+    const one = rig({ rates: { identity: 100 / QUOTA_BURST_S, store: 1000 } });
     for (const session of [2, 3]) one.feed({ type: "connect", session, identity: "ann" });
     one.send(2, ...Array.from({ length: 100 }, (_, index) => insert(index + 1, "a")));
     expect(one.read(2).every(({ type }) => type === "operation-ack")).toBe(true);
@@ -839,7 +840,7 @@ describe("B. before a role, L. limits", () => {
   });
 
   test("L3 a member that acks again and again what it has acked is closed", () => {
-    const one = rig({ rates: { identity: 10, store: 1000 } });
+    const one = rig({ rates: { identity: 100 / QUOTA_BURST_S, store: 1000 } });
     one.send(1, insert(1, "a"));
     one.follow(2);
     for (let ack = 0; ack < 200; ack++) one.send(2, { type: "snapshot-ack", seq: 1 });

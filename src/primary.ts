@@ -128,8 +128,12 @@ export class Primary {
     return effects;
   }
 
-  members(now: number): MemberStatus[] {
-    return [...this.#arbiter.members].map(({ secondaryId, mode, state, replicator }) => ({
+  /** Those of one identity, if one is named. */
+  members(now: number, identity?: string): MemberStatus[] {
+    const all = [...this.#arbiter.members];
+    const asked =
+      identity === undefined ? all : all.filter(({ session }) => this.#sessions.get(session)?.identity === identity);
+    return asked.map(({ secondaryId, mode, state, replicator }) => ({
       id: secondaryId,
       mode,
       state,

@@ -70,8 +70,8 @@ export interface Compaction {
 export interface PrimaryPersistence extends PrimaryStore {
   /** The first `limit` entries of a range, by rising or falling key. */
   list(range: Range, limit: number, reverse?: boolean): ListPage;
-  /** How many keys there are. */
-  countEntries(): number;
+  /** How many keys there are, in a range or in all. */
+  countEntries(range?: Range): number;
   /** Whether there are records whose lease will end. */
   hasClients(): boolean;
   /** Writes a commit. Returns how many rows that took, as far as the persistence counts them: some bill them. */
@@ -262,8 +262,8 @@ export class MemoryStore implements PrimaryPersistence {
     return removed.at(-tombstones - 1)?.seq ?? this.floor;
   }
 
-  countEntries(): number {
-    return this.#entries.size;
+  countEntries(range?: Range): number {
+    return range ? [...this.#entries.walk(range)].length : this.#entries.size;
   }
 
   hasClients(): boolean {

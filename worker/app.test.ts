@@ -648,7 +648,7 @@ describe("the app's own routes", () => {
         lagLimitMs: 1000,
         tombstonesKept: 10_000,
         clientLeaseMs: 86_400_000,
-        rates: { identity: 5000, store: 20_000 },
+        rates: { identity: 10_000, store: 20_000 },
       },
     });
     peer.close();

@@ -141,7 +141,9 @@ export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> 
   add("POST", "/v1/stores/:store/batch", POST_BATCH, postBatch);
   add("GET", "/v1/stores/:store/entries", LIST_ENTRIES, listEntries);
   add("GET", "/v1/stores/:store/replicate", REPLICATE, replicate);
-  add("GET", "/v1/stores/:store/status", GET_STATUS, async (c) => c.json(await asked(c.var.primary.status())));
+  add("GET", "/v1/stores/:store/status", GET_STATUS, async (c) =>
+    c.json(await asked(c.var.primary.status(c.var.grant))),
+  );
   add("GET", "/v1/stores/:store/export", EXPORT_STORE, forAdmins(exportStore));
   add("POST", "/v1/stores/:store/import", IMPORT_STORE, forAdmins(importStore));
   add("DELETE", "/v1/stores/:store", DELETE_STORE, forAdmins(deleteStore));

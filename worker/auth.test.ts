@@ -17,8 +17,8 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function mint(claim: unknown, expiresIn: string | number = "1h", secret = SECRET): Promise<string> {
-  return new SignJWT({ headwater: claim })
+function mint(claim: unknown, expiresIn: string | number = "1h", secret = SECRET, sub?: string): Promise<string> {
+  return new SignJWT({ headwater: claim, ...(sub !== undefined && { sub }) })
     .setProtectedHeader({ alg: "HS256" })
     .setExpirationTime(expiresIn)
     .sign(new TextEncoder().encode(secret));
@@ -315,6 +315,27 @@ describe("rights on a socket", () => {
       { id: "peer", state: "in-sync" },
       { id: "follower", mode: "durable", state: "following" },
     ]);
+  });
+
+  it("S2 a status tells whoever may read some keys of those and of his own secondaries", async () => {
+    const door = new Door();
+    const owner = await mint({ ...door.claim, write: true });
+    for (const key of ["ann%2Fa", "ann%2Fb", "secret"]) await door.ask("PUT", `/entries/${key}`, owner, "1");
+    const claim = { ...door.claim, read: ["ann/", "bob/"] };
+    const sub = (name: string): Promise<string> => mint(claim, "1h", undefined, name);
+    for (const name of ["ann", "bob"]) {
+      const peer = await door.connect(await sub(name));
+      peer.join(`of-${name}`, { prefixes: ["ann/"] });
+      await peer.expect("joined-secondary");
+    }
+    const seenBy = async (token: string): Promise<unknown> => {
+      const [, status] = await door.ask("GET", "/status", token);
+      const { entries, secondaries } = status as { entries: number; secondaries: { id: string }[] };
+      return [entries, ...secondaries.map(({ id }) => id)];
+    };
+    expect(await seenBy(owner)).toEqual([3, "of-ann", "of-bob"]);
+    expect(await seenBy(await sub("bob"))).toEqual([2, "of-bob"]);
+    expect(await seenBy(await mint(claim))).toEqual([2]);
   });
 
   it("S1 each message is held to them", async () => {

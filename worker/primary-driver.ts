@@ -194,15 +194,19 @@ export class PrimaryDriver {
     return detail === undefined ? undefined : { ok: false, code: "rate-limited", detail };
   }
 
-  status(): StoreStatus {
+  /** Whoever may not read everything sees what he may read counted, and of the secondaries only his own identity's. */
+  status(grant?: Grant): StoreStatus {
+    const read = grant?.read ?? null;
+    const parts = partsOf({}, read, false);
+    const isAlone = read !== null && grant?.identity === undefined;
     const { lagLimitMs, tombstonesKept, clientLeaseMs, rates } = this.#settings;
     const { epoch, head, floor } = this.#store;
     return {
       epoch,
       head,
       floor,
-      entries: this.#store.countEntries(),
-      secondaries: this.#machine.members(this.#now()),
+      entries: read ? parts.reduce((sum, part) => sum + this.#store.countEntries(part), 0) : this.#store.countEntries(),
+      secondaries: isAlone ? [] : this.#machine.members(this.#now(), read ? grant?.identity : undefined),
       settings: { lagLimitMs, tombstonesKept, clientLeaseMs, rates },
     };
   }

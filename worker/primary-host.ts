@@ -97,8 +97,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     return this.#driver.list(range, limit, reverse, grant);
   }
 
-  status(): StoreStatus {
-    return this.#driver.status();
+  status(grant?: Grant): StoreStatus {
+    return this.#driver.status(grant);
   }
 
   metrics(): StoreMetrics {

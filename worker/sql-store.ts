@@ -129,8 +129,12 @@ export class SqlStore implements PrimaryPersistence {
     return this.#first("SELECT 1 FROM clients LIMIT 1") !== undefined;
   }
 
-  /** Reads every entry's row, once per head. */
-  countEntries(): number {
+  /** Reads every entry's row; where all are counted, once per head. */
+  countEntries(range?: Range): number {
+    if (range) {
+      const [where, ...bounds] = whereIn(range);
+      return (this.#first(`SELECT count(*) FROM entries ${where}`, ...bounds) as [number])[0];
+    }
     if (this.#counted?.head !== this.#head) {
       const [entries] = this.#first("SELECT count(*) FROM entries WHERE value IS NOT NULL") as [number];
       this.#counted = { head: this.#head, entries };
@@ -244,16 +248,19 @@ export class SqlStore implements PrimaryPersistence {
   }
 
   *#entriesIn(range: Range, reverse: boolean): Generator<Entry<Json>> {
-    const { lower, upper } = boundsOf(range);
-    const query = `
-      SELECT key, value, seq FROM entries
-      WHERE key >= ? ${upper === undefined ? "" : "AND key < ?"} AND value IS NOT NULL
-      ORDER BY key ${reverse ? "DESC" : "ASC"}`;
-    const bounds = upper === undefined ? [lower] : [lower, upper];
+    const [where, ...bounds] = whereIn(range);
+    const query = `SELECT key, value, seq FROM entries ${where} ORDER BY key ${reverse ? "DESC" : "ASC"}`;
     for (const [key, value, seq] of this.#database.query<[string, string, number]>(query, ...bounds)) {
       yield { key, value, seq };
     }
   }
+}
+
+/** The condition for what is in a range, and what is to be bound in it. */
+function whereIn(range: Range): [where: string, ...bounds: string[]] {
+  const { lower, upper } = boundsOf(range);
+  if (upper === undefined) return ["WHERE key >= ? AND value IS NOT NULL", lower];
+  return ["WHERE key >= ? AND key < ? AND value IS NOT NULL", lower, upper];
 }
 
 /** Half of the outcomes of a client that fill a row are given up, the oldest first; a repeat of them is `expired`. */

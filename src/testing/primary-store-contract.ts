@@ -394,6 +394,9 @@ function compareReads(store: PrimaryPersistence, model: Model, asked: readonly R
   demandEqual([store.epoch, store.isLoading], [model.epoch ?? store.epoch, model.isLoading], "epoch and loading");
   const all = new Map(model.entries({}).map((entry) => [entry.key, entry]));
   demandEqual(store.countEntries(), all.size, "entries");
+  for (const range of asked) {
+    demandEqual(store.countEntries(range), model.entries(range).length, `entries in ${JSON.stringify(range)}`);
+  }
   demandEqual(store.hasClients(), model.clients.size > 0, "whether there are clients");
   for (const key of [...LETTERS, ...model.changes.keys()]) {
     demandEqual(store.get(key), all.get(key), `get ${JSON.stringify(key)}`);

@@ -66,7 +66,7 @@ export class FilePrimary {
       operate: async (update, grant) => histories.driver.operate(update, grant),
       get: async (key, grant) => histories.driver.get(key, grant),
       list: async (range, limit, reverse, grant) => histories.driver.list(range, limit, reverse, grant),
-      status: async () => histories.driver.status(),
+      status: async (grant) => histories.driver.status(grant),
       metrics: async () => histories.driver.metrics(),
       fetch: (request) => histories.fetch(request),
     };
