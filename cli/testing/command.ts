@@ -2,11 +2,15 @@
 
 import { spawn } from "node:child_process";
 import type { ChildProcessByStdio } from "node:child_process";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
+
+/** A command starts in a third of the time when what it consists of has been compiled before. */
+const NODE_COMPILE_CACHE = join(tmpdir(), "headwater-compiled");
 
 export type Command = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -27,7 +31,7 @@ export function start(args: readonly string[], { url = "", env = {} }: CommandOp
   // Whatever this process is given for its own sake is not for the command.
   const { HEADWATER_TOKEN: _, JWT_SECRET: __, FORCE_COLOR: ___, ...inherited } = process.env;
   return spawn(process.execPath, [MAIN, ...args], {
-    env: { ...inherited, HEADWATER_URL: url, ...env },
+    env: { ...inherited, NODE_COMPILE_CACHE, HEADWATER_URL: url, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });
 }
