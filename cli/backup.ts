@@ -44,7 +44,7 @@ export async function exportStore(connection: Connection, output: Output, file: 
 
 export async function importStore(connection: Connection, output: Output, file: string): Promise<void> {
   const bytes = file === "-" ? 0 : (await stat(file)).size;
-  const progress = new Progress(bytes, (done) => `${formatBytes(done)} of ${formatBytes(bytes)}`);
+  const progress = new Progress(bytes, (done) => `${formatBytes(done)} of ${formatBytes(bytes)} sent`);
   const source = file === "-" ? process.stdin : createReadStream(file);
   const body = (Readable.toWeb(source) as ReadableStream<Uint8Array>).pipeThrough(
     counting((done) => bytes > 0 && progress.advance(done)),

@@ -12,6 +12,7 @@ test("a bar is drawn over itself and is gone at the end; what is beyond the tota
     const progress = new Progress(60, (done) => `${done} of 60`, screen);
     progress.advance(done);
     progress.end();
+    progress.end();
   }
   const [half, full] = ["█".repeat(12) + "░".repeat(12), "█".repeat(24)];
   const clear = "\r\u001B[K";

@@ -27,7 +27,8 @@ export class Progress {
 
   advance(done: number): void {
     const now = performance.now();
-    if (!this.#terminal.isTTY || now - this.#drawnAt < REDRAW_MS) return;
+    const isSoon = now - this.#drawnAt < REDRAW_MS && done < this.#total;
+    if (!this.#terminal.isTTY || isSoon) return;
     this.#drawnAt = now;
     // What is counted may have grown since it was counted.
     const share = this.#total > 0 ? Math.min(1, done / this.#total) : 1;
@@ -37,9 +38,9 @@ export class Progress {
   }
 
   end(): void {
-    if (!this.#terminal.isTTY) return;
     process.off("exit", this.#clear);
-    this.#clear();
+    if (this.#drawnAt !== -Infinity) this.#clear();
+    this.#drawnAt = -Infinity;
   }
 }
 
