@@ -15,7 +15,13 @@ export default defineConfig({
           name: "core",
           environment: "node",
           testTimeout: 30_000,
-          include: ["src/**/*.test.ts", "web/**/*.test.ts", "worker/node/**/*.test.ts", "bench/load/*.test.ts"],
+          include: [
+            "src/**/*.test.ts",
+            "web/**/*.test.ts",
+            "worker/node/**/*.test.ts",
+            "cli/*.test.ts",
+            "bench/load/*.test.ts",
+          ],
         },
       },
       {

@@ -2,7 +2,7 @@
 // app's bundler takes of them what the app uses; only the replica's worker is one file, since bundlers find it by its URL.
 
 import { spawnSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { build } from "esbuild";
 
@@ -11,7 +11,7 @@ const output = join(root, "dist", "package");
 const PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
 
 rmSync(output, { recursive: true, force: true });
-for (const project of ["web", "worker", "e2e"]) compile(join(project, "package.tsconfig.json"));
+for (const project of ["web", "worker", "cli", "e2e"]) compile(join(project, "package.tsconfig.json"));
 await build({
   entryPoints: [join(root, "web", "replica", "worker.ts")],
   outfile: join(output, "replica-worker.js"),
@@ -22,6 +22,7 @@ await build({
 });
 writeFileSync(join(output, "replica-worker.d.ts"), "export {};\n");
 pointToWorker(join(output, "web", "client.js"));
+cpSync(join(root, "cli", "templates", "app"), join(output, "cli", "templates", "app"), { recursive: true });
 
 function compile(project: string): void {
   const { status } = spawnSync("tsc", ["-p", project], {

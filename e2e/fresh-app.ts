@@ -1,5 +1,5 @@
 // An app outside of this project that installs the package as its users do: from the tarball, with nothing else but what it
-// names. Its files are those of a folder under apps/.
+// names. Its files are those of a folder under apps/, or those that `headwater init` makes.
 
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -36,7 +36,18 @@ export class FreshApp {
       devDependencies: Record<string, string>;
     };
     const pinned = others.map((other) => `${other}@${manifest.devDependencies[other]}`);
-    run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", tarball, ...pinned);
+    return FreshApp.#install(folder, tarball, ...pinned);
+  }
+
+  /** The app that the packed command line makes, with what it names. */
+  static async init(tarball: string): Promise<FreshApp> {
+    const folder = await mkdtemp(join(tmpdir(), "headwater-init-"));
+    run(folder, "npm", "exec", "--yes", "--prefer-offline", `--package=${tarball}`, "--", "headwater", "init");
+    return FreshApp.#install(folder, tarball);
+  }
+
+  static #install(folder: string, ...packages: string[]): FreshApp {
+    run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages);
     return new FreshApp(folder);
   }
 

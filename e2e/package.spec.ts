@@ -1,10 +1,11 @@
 // The package as its users get it: packed, installed into fresh apps outside of this project, built there, and run in a
 // browser against the worker of another fresh app, as it is developed and as it is deployed.
 
-import { rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { expect, test as base } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
+import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
 import { FreshApp, pack } from "./fresh-app.ts";
 import { DevPrimary, freePort, openBrowsers, waitForInSync, waitUntilConverged } from "./kit/index.ts";
 import { insert } from "./tab.ts";
@@ -134,6 +135,28 @@ test("a page of React, which draws again what has changed and nothing else", asy
       await expect(other.locator("#cards li")).toHaveText(["a", "B"]);
       await closeAll(one, other);
     }
+  } finally {
+    await app.remove();
+  }
+});
+
+test("the app that `headwater init` makes: it compiles, its own tests pass, and it runs", async ({ tarball }) => {
+  test.setTimeout(2 * INSTALL_MS);
+  const app = await FreshApp.init(tarball);
+  try {
+    app.run("npm", "run", "check");
+    // Its own configuration, with the browser that is here.
+    const launchOptions = { executablePath: process.env.HEADWATER_CHROMIUM ?? locateBrowser(), args: CHROMIUM_ARGS };
+    const config = `import own from "./playwright.config.ts";\nexport default { ...own, use: ${JSON.stringify({ launchOptions })} };\n`;
+    await writeFile(join(app.folder, "here.config.ts"), config);
+    expect(app.run("npm", "test", "--", "--config", "here.config.ts")).toContain("2 passed");
+
+    const port = await freePort();
+    await app.start({}, port, "npm", "run", "dev", "--", "--port", `${port}`);
+    const url = `http://localhost:${port}`;
+    app.run("headwater", "--url", url, "put", "groceries", "item/1", '{"text":"Tea"}');
+    expect(app.run("headwater", "--url", url, "list", "groceries")).toBe('item/1\t{"text":"Tea"}\n');
+    expect(await (await fetch(url)).text()).toContain("<h1>Groceries</h1>");
   } finally {
     await app.remove();
   }

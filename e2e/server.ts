@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "./kit/index.ts";
 
-const START = join(import.meta.dirname, "..", "worker", "start.ts");
+const ROOT = join(import.meta.dirname, "..");
+const COMMAND_LINE = join(ROOT, "cli", "main.ts");
 
 export class Server {
   readonly origin: string;
@@ -35,7 +36,11 @@ export class Server {
   /** Starts it on what it left on disk; resolves when it answers. */
   async restart(): Promise<void> {
     const env = { ...process.env, PORT: String(this.#port), HEADWATER_STATE: this.#stateFolder };
-    const started = spawn(process.execPath, [START, "--built"], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const started = spawn(process.execPath, [COMMAND_LINE, "dev", "--built"], {
+      cwd: ROOT,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.#process = started;
     const said: string[] = [];
     started.stderr.on("data", (text: Buffer) => said.push(text.toString()));

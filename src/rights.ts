@@ -15,6 +15,18 @@ export interface Rights {
   sync: boolean;
 }
 
+/**
+ * The claim `headwater` of a token. `stores` are names, or beginnings of names with a `*` behind them. `read` and `write` are
+ * `true`, `false` or beginnings of keys; left out, everything may be read and nothing written.
+ */
+export interface TokenClaim {
+  stores: string[];
+  read?: boolean | string[];
+  write?: boolean | string[];
+  sync?: boolean;
+  admin?: boolean;
+}
+
 /** Why an operation may not be done; undefined if it may. */
 export function refusalOf(operation: Operation, rights: Rights): string | undefined {
   if (operation.type === "get") return mayTouch(operation.key, rights.read) ? undefined : sentence("read", rights.read);

@@ -18,7 +18,10 @@ export interface PrimaryOptions {
   url: string;
   /** Sent as `Authorization: Bearer`. A function is asked for a token at first, and for another one when that is refused. */
   token?: TokenSource;
-  /** In place of the global `fetch`: a service binding's, or a test's. */
+  /**
+   * In place of the global `fetch`: a service binding's, or a test's. With an OperationFailedError it ends what the client would
+   * otherwise try again.
+   */
   fetch?: typeof fetch;
   /** What may be written, key by key; anything else fails as `invalid-value` before it is sent. */
   schema?: Schemas;
@@ -240,6 +243,7 @@ class HttpPrimary implements PrimaryClient {
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
     } catch (error) {
+      if (error instanceof OperationFailedError) throw error;
       throw new OperationFailedError({ code: "offline", applied: false, detail: String(error) });
     }
     if (response.ok || response.status === 404) return response;

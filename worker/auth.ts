@@ -5,6 +5,7 @@ import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import { readKey } from "../src/codec.ts";
 import { IDENTITY_LENGTH_MAX, PREFIXES_MAX, RIGHTS_BYTES_MAX, TOKEN_STORES_MAX } from "../src/limits.ts";
+import type { TokenClaim } from "../src/rights.ts";
 import { ANYONE } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 
@@ -19,18 +20,6 @@ export interface AuthEnv {
   JWT_AUDIENCE?: string;
   /** "true" lets everyone in who shows no token. */
   ALLOW_ANONYMOUS?: string;
-}
-
-/**
- * The claim `headwater` of a token. `stores` are names, or beginnings of names with a `*` behind them. `read` and `write` are
- * `true`, `false` or beginnings of keys; left out, everything may be read and nothing written.
- */
-export interface TokenClaim {
-  stores: string[];
-  read?: boolean | string[];
-  write?: boolean | string[];
-  sync?: boolean;
-  admin?: boolean;
 }
 
 /** A request is not let in: it has shown nothing that says who it is, or nothing that holds. */

@@ -129,11 +129,11 @@ export class StreamSession implements Session {
   }
 
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    if (this.#waiting.length === 0 && !this.#isClosed && !this.#isWhole) {
+    // What comes may tell a reader nothing.
+    while (this.#waiting.length === 0 && !this.#isClosed && !this.#isWhole) {
       await new Promise<void>((resolve) => {
         this.#signal = resolve;
       });
-      this.#signal = undefined;
     }
     const last = this.#waiting.at(-1);
     if (last) {

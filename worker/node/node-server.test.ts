@@ -191,6 +191,17 @@ describe("a primary on Node", () => {
     for (const { body } of streams) await body!.cancel();
   });
 
+  test("a stream that begins at head goes on with what comes", async () => {
+    const url = storeOf(await serve());
+    await put(url, "a", 1);
+    const { body } = await fetch(`${url}/replicate?since=1`);
+    const chunks = body!.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
+    const next = chunks.next();
+    await put(url, "b", 2);
+    expect((await next).value).toBe('{"prev":1,"seq":2,"changes":[{"key":"b","value":2}]}\n');
+    await chunks.return!();
+  });
+
   test("E1, E2, E3: a store is exported, imported and deleted, and its sessions are told", async () => {
     const server = await serve({ authorize: () => ({ ...ANYONE, admin: true }) });
     const [from, to] = [storeOf(server, "from"), storeOf(server, "to")];

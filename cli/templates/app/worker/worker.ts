@@ -1,0 +1,3 @@
+import { Primary, createApp } from "headwater/worker";
+export { Primary };
+export default createApp();
