@@ -71,6 +71,10 @@ export class FreshApp {
     return this.#folder;
   }
 
+  async read(file: string): Promise<string> {
+    return readFile(join(this.#folder, file), "utf8");
+  }
+
   async write(file: string, text: string): Promise<void> {
     const path = join(this.#folder, file);
     await mkdir(dirname(path), { recursive: true });

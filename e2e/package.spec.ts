@@ -2,14 +2,20 @@
 // browser against the worker of another fresh app, as it is developed and as it is deployed.
 
 import { rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test as base } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
+import { undocumentedOf } from "./declarations.ts";
 import { FreshApp, pack } from "./fresh-app.ts";
 import { freePort } from "./server.ts";
 import { POLLING, insert, waitForInSync } from "./tab.ts";
 
 const INSTALL_MS = 180_000;
+
+/** The part of a package's own that is read here. */
+interface Manifest {
+  exports: Record<string, string | { types: string }>;
+}
 
 const test = base.extend<object, { tarball: string; primary: string }>({
   tarball: [
@@ -53,6 +59,18 @@ test("what is packed can be imported and typed from everywhere it is for", async
     // Node has no replica, and the client without one.
     const script = 'const { connectPrimary } = await import("headwater"); console.log(typeof connectPrimary)';
     expect(app.run("node", "--input-type=module", "--eval", script).trim()).toBe("function");
+  } finally {
+    await app.remove();
+  }
+});
+
+test("every public name has a comment in the declarations that an editor shows", async ({ tarball }) => {
+  const app = await FreshApp.create("vanilla", tarball, []);
+  try {
+    const { exports } = JSON.parse(await app.read("node_modules/headwater/package.json")) as Manifest;
+    const entries = Object.values(exports).flatMap((entry) => (typeof entry === "string" ? [] : entry.types));
+    expect(entries.length).toBeGreaterThan(3);
+    for (const entry of entries) expect(undocumentedOf(join(app.folder, "node_modules/headwater", entry))).toEqual([]);
   } finally {
     await app.remove();
   }
