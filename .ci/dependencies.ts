@@ -40,7 +40,7 @@ function findFaults(): string[] {
   const reasons = findReasons();
   const faults: string[] = [];
   for (const [name, version] of Object.entries(direct)) {
-    if (!/^\d+\.\d+\.\d+$/.test(version)) faults.push(`${name} is not pinned: ${version}`);
+    if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)) faults.push(`${name} is not pinned: ${version}`);
     if (!name.startsWith("@types/") && !reasons.has(name))
       faults.push(`ARCHITECTURE.md does not say why ${name} is there`);
   }

@@ -57,6 +57,7 @@ const steps: Record<string, () => Promise<Count>> = {
   core: () => vitest("core"),
   workerd: () => vitest("workerd"),
   page: () => check("vite", "build"),
+  docs: () => check("vitepress", "build", "docs"),
   deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
   perf: () => check("npm", "run", "--silent", "perf"),
   load: () => check("npm", "run", "--silent", "load", "--", "--quick"),

@@ -4,9 +4,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -19,12 +19,27 @@ export async function pack(): Promise<string> {
   return join(folder, said.trim().split("\n").at(-1)!);
 }
 
+/** What a clone of the project, installed there, holds: to be packed by a person's commands. */
+export async function cloneInto(folder: string): Promise<void> {
+  const left = ["node_modules", "dist", "reports", "bench", ".git", ".wrangler", ".headwater"];
+  await cp(ROOT, folder, { recursive: true, filter: (path) => path === ROOT || !left.includes(basename(path)) });
+  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
+}
+
 export class FreshApp {
-  readonly folder: string;
+  #folder: string;
+  /** What is removed with it. */
+  readonly #top: string;
   readonly #running: ChildProcess[] = [];
 
   private constructor(folder: string) {
-    this.folder = folder;
+    this.#folder = folder;
+    this.#top = folder;
+  }
+
+  /** An empty folder: everything in it is done by the commands that are run there. */
+  static async empty(name: string): Promise<FreshApp> {
+    return new FreshApp(await mkdtemp(join(tmpdir(), `headwater-${name}-`)));
   }
 
   /** Installs the tarball and other packages, in the versions that this project has. */
@@ -53,34 +68,57 @@ export class FreshApp {
 
   /** Runs one of the app's commands to its end; returns what it has printed. */
   run(command: string, ...args: string[]): string {
-    return run(this.folder, command, ...args);
+    return run(this.#folder, command, ...args);
   }
 
-  /** Starts one of the app's commands; resolves when it says that it serves at `port`. */
-  async start(env: Record<string, string>, port: number, command: string, ...args: string[]): Promise<void> {
+  /** Runs lines of a shell one after the other, as a person types them: where they go, the next ones begin. */
+  type(lines: string): string {
+    const said = this.run("sh", "-ec", `${lines}\necho; pwd`);
+    this.#folder = said.trimEnd().split("\n").at(-1)!;
+    return said;
+  }
+
+  get folder(): string {
+    return this.#folder;
+  }
+
+  async read(file: string): Promise<string> {
+    return readFile(join(this.#folder, file), "utf8");
+  }
+
+  async write(file: string, text: string): Promise<void> {
+    const path = join(this.#folder, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+  }
+
+  /** Starts one of the app's commands; resolves with where it says that it serves: at `port`, if that is not 0. */
+  async start(env: Record<string, string>, port: number, command: string, ...args: string[]): Promise<string> {
     const child = spawn(command, args, {
-      cwd: this.folder,
-      env: { ...process.env, ...env, PATH: pathOf(this.folder) },
+      cwd: this.#folder,
+      env: { ...process.env, ...env, PATH: pathOf(this.#folder) },
       // A group of its own, so that it ends with all that it has started.
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#running.push(child);
+    const address = new RegExp(`http://[\\w.]+:${port === 0 ? "\\d+" : port}\\b`);
     let said = "";
-    const ready = new Promise<void>((resolve, reject) => {
+    const ready = new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`${command} does not serve:\n${said}`)), START_MS);
       for (const stream of [child.stdout, child.stderr]) {
         stream.on("data", (text: Buffer) => {
           said += stripVTControlCharacters(text.toString());
-          if (!said.includes(`:${port}`)) return;
+          const [origin] = address.exec(said) ?? [];
+          if (origin === undefined) return;
           clearTimeout(timer);
-          resolve();
+          resolve(origin);
         });
       }
     });
     const ended = once(child, "exit").then(() => Promise.reject(new Error(`${command} has ended:\n${said}`)));
-    await Promise.race([ready, ended]);
     ended.catch(() => {}); // That it ends later is as it should be.
+    return Promise.race([ready, ended]);
   }
 
   /** Ends what was started. */
@@ -95,7 +133,7 @@ export class FreshApp {
 
   async remove(): Promise<void> {
     await this.stop();
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.#top, { recursive: true, force: true });
   }
 }
 

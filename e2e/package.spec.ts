@@ -6,11 +6,17 @@ import { dirname, join } from "node:path";
 import { expect, test as base } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
 import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
+import { undocumentedOf } from "./declarations.ts";
 import { FreshApp, pack } from "./fresh-app.ts";
 import { DevPrimary, freePort, openBrowsers, waitForInSync, waitUntilConverged } from "./kit/index.ts";
 import { insert } from "./tab.ts";
 
 const INSTALL_MS = 180_000;
+
+/** The part of a package's own that is read here. */
+interface Manifest {
+  exports: Record<string, string | { types: string }>;
+}
 
 const test = base.extend<object, { tarball: string; primary: DevPrimary }>({
   tarball: [
@@ -63,6 +69,18 @@ test("what is packed can be imported and typed from everywhere it is for", async
     expect(app.run("node", "--input-type=module", "--eval", script).trim()).toBe(
       'function [{"key":"a","value":1,"seq":1}]',
     );
+  } finally {
+    await app.remove();
+  }
+});
+
+test("every public name has a comment in the declarations that an editor shows", async ({ tarball }) => {
+  const app = await FreshApp.create("vanilla", tarball, []);
+  try {
+    const { exports } = JSON.parse(await app.read("node_modules/headwater/package.json")) as Manifest;
+    const entries = Object.values(exports).flatMap((entry) => (typeof entry === "string" ? [] : entry.types));
+    expect(entries.length).toBeGreaterThan(3);
+    for (const entry of entries) expect(undocumentedOf(join(app.folder, "node_modules/headwater", entry))).toEqual([]);
   } finally {
     await app.remove();
   }

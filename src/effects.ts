@@ -107,7 +107,9 @@ export type SecondaryState = "offline" | "joining" | "catching-up" | "following"
 
 /** What a secondary knows of itself, for its users. */
 export interface SecondaryStatus {
+  /** How it stands with the primary. */
   state: SecondaryState;
+  /** The history that `seq` belongs to; null before anything is known of the store. */
   epoch: string | null;
   /** The visible state is the primary's state at this seq. */
   seq: number;
@@ -115,10 +117,12 @@ export interface SecondaryStatus {
   head: number;
   /** For how long `seq` has been below `head`; 0 when it is not. */
   lagMs: number;
+  /** Writers wait for it. */
   inSync: boolean;
   /** The seq up to which the copy is on disk; null when it is kept in memory only. */
   persisted: number | null;
   /** Operations without an answer. */
   pending: number;
+  /** A sentence for people on what is wrong now; null if nothing is. */
   lastError: string | null;
 }

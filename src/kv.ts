@@ -10,8 +10,11 @@ export type Json = string;
 
 /** A key with its value and the seq of its last write. */
 export interface Entry<Value = JsonValue> {
+  /** A non-empty text of at most 1 KiB in UTF-8. */
   key: string;
+  /** At most 1 MiB as JSON text. */
   value: Value;
+  /** That of its last write. */
   seq: number;
 }
 
@@ -23,14 +26,19 @@ export type Write = { key: string; json: Json } | { key: string; removed: true }
 
 /** What a batch demands before it applies: the key's current seq, or `null` for "absent". */
 export interface Check {
+  /** It need not be one that the batch writes. */
   key: string;
+  /** As `entry(key).seq` has told it. */
   seq: number | null;
 }
 
 /** The keys that are at or after `start`, before `end` and begin with `prefix`, as far as each is given. */
 export interface Range {
+  /** Keys begin with it. */
   prefix?: string;
+  /** The first key, or where it would be. */
   start?: string;
+  /** The key before which the range ends. */
   end?: string;
 }
 

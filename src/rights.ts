@@ -15,15 +15,17 @@ export interface Rights {
   sync: boolean;
 }
 
-/**
- * The claim `headwater` of a token. `stores` are names, or beginnings of names with a `*` behind them. `read` and `write` are
- * `true`, `false` or beginnings of keys; left out, everything may be read and nothing written.
- */
+/** The claim `headwater` of a token. */
 export interface TokenClaim {
+  /** Names, or beginnings of names with a `*` behind them. */
   stores: string[];
+  /** Whether everything may be read, or the beginnings of keys that may be; left out: everything. */
   read?: boolean | string[];
+  /** The same for writing; left out: nothing. */
   write?: boolean | string[];
+  /** Its replica may be in the in-sync set; left out: it follows. */
   sync?: boolean;
+  /** It may export, import and delete the stores; left out: it may not. */
   admin?: boolean;
 }
 

@@ -36,6 +36,7 @@ export type { Ack } from "../src/protocol.ts";
 export type { Schemas, ValueSchema } from "../src/schema.ts";
 export type { DeepReadonly, EntriesOf, EntryOf, KeyOf, TypedPrimaryClient, TypedReplica, ValueAt } from "./typed.ts";
 
+/** Which store a replica is of, whose it is and how it is kept. */
 export interface ReplicaOptions {
   /** The store's address: a path on the page's own origin (`/v1/stores/board`) or absolute, http(s) or ws(s). */
   url: string;

@@ -33,8 +33,10 @@ export interface ReplicaUpdateOptions extends UpdateOptions {
   queue?: boolean;
 }
 
+/** How a batch of a replica goes about it. */
 export interface ReplicaBatchOptions extends ReplicaUpdateOptions, BatchOptions {}
 
+/** Who must have a batch on disk, and what must hold for it. */
 export interface BatchOptions extends UpdateOptions {
   /** Seqs that the keys must have (`null`: absent), else nothing is applied and the batch fails as `conflict`. */
   checks?: readonly Check[];

@@ -36,6 +36,7 @@ export type Subscriber = (changes: readonly VisibleChange[]) => void;
 /** What a subscription is for: one key, or the keys of a range. */
 export type Interest = { key: string } | Range;
 
+/** Which entries to list, how many and in which order. */
 export interface ListOptions extends Range {
   /** At most so many entries; all, if left out. */
   limit?: number;

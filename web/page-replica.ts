@@ -26,7 +26,9 @@ import { randomId } from "./random-id.ts";
 
 /** An update is done: at which seq, and how many in-sync secondaries had it on disk when it was acknowledged. */
 export interface Acknowledged {
+  /** The store's revision with the update; where it changed nothing, that which it found. */
   seq: number;
+  /** Secondaries, the writer's own among them, if it is in sync. */
   replicas: number;
 }
 
@@ -36,6 +38,7 @@ export interface Acknowledged {
  */
 export type ReplicaStatus = Readonly<SecondaryStatus>;
 
+/** How far a replica is to have come, and until when that is waited for. */
 export interface CaughtUpOptions {
   /** Wait for this seq; left out, for everything that the primary is known to have. */
   atLeast?: number;

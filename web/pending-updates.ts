@@ -21,8 +21,11 @@ const DISMISSED = { code: "dismissed", applied: false, detail: "it was taken out
 export interface PendingUpdate {
   /** Its name, for `dismiss`. */
   readonly id: string;
+  /** What it does, in the order in which it was given. */
   readonly operations: readonly BatchOperation[];
+  /** What must hold for it. */
   readonly checks: readonly Check[];
+  /** Who must have it on disk. */
   readonly ack: Ack;
   /** Whether pages show it already. */
   readonly optimistic: boolean;

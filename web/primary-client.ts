@@ -13,6 +13,7 @@ import type { Acknowledged } from "./page-replica.ts";
 import { randomId } from "./random-id.ts";
 import type { EntriesOf, TypedPrimaryClient } from "./typed.ts";
 
+/** Where a store's primary is, and how it is asked. */
 export interface PrimaryOptions {
   /** The store's address, absolute; in a browser also a path on the page's own origin. */
   url: string;
@@ -27,7 +28,9 @@ export interface PrimaryOptions {
   schema?: Schemas;
 }
 
+/** Entries of a range, as many as one answer holds. */
 export interface ListPage {
+  /** In the order that was asked for. */
   entries: ReadonlyEntry[];
   /** Hand it to the next `list` to go on after this page; undefined after the last. */
   cursor?: string;
@@ -35,6 +38,7 @@ export interface ListPage {
   seq: number;
 }
 
+/** Where a stream of steps begins and when it ends. */
 export interface WatchOptions {
   /** Begin after this state; left out, the first step brings all entries. */
   since?: { epoch: string; seq: number };
@@ -48,8 +52,11 @@ export interface WatchedStep {
   reset: boolean;
   /** The history that the seqs belong to; undefined until a reset has told it, unless `since` did. */
   epoch: string | undefined;
+  /** The seq of the state that the changes lead on from. */
   prev: number;
+  /** The seq of the state that they lead to. */
   seq: number;
+  /** One for each key that has changed, in the order of their seqs. */
   changes: Change<ReadonlyJson>[];
 }
 
@@ -58,8 +65,11 @@ export interface WatchedStep {
  * OutcomeUnknownError; an update whose answer was lost is asked again under its old name, so it never happens twice.
  */
 export interface PrimaryClient {
+  /** Sets a key's value. Resolves when everyone whom `ack` names has it on disk. */
   insert(key: string, value: ReadonlyJson, options?: UpdateOptions): Promise<Acknowledged>;
+  /** Removes a key; one that is absent is acknowledged too. */
   remove(key: string, options?: UpdateOptions): Promise<Acknowledged>;
+  /** Applies operations at once and whole, at one seq, if all checks hold; else it fails as `conflict`. */
   batch(operations: readonly BatchOperation[], options?: BatchOptions): Promise<Acknowledged>;
   /** The value of a key (linearizable); undefined if there is none. */
   get(key: string): Promise<ReadonlyJson | undefined>;

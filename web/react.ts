@@ -12,12 +12,14 @@ export type ReplicaSource = Replica | Promise<Replica> | undefined;
 
 const ReplicaContext = createContext<ReplicaSource>(undefined);
 
+/** What `ReplicaProvider` is given. */
 export interface ReplicaProviderProps {
   /**
    * What `openReplica` has returned, kept outside of components so that it is the same each time. Undefined on a server: there
    * is nothing to read there, and the hooks return nothing until the page has it.
    */
   replica: ReplicaSource;
+  /** The components whose hooks read it. */
   children?: ReactNode;
 }
 

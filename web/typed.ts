@@ -78,17 +78,25 @@ export interface TypedReplica<Entries extends object> extends Omit<
   Replica,
   "get" | "entry" | "list" | "insert" | "remove" | "batch" | "getFromPrimary" | "subscribe"
 > {
+  /** The value of a key; undefined if there is none. */
   get<Key extends KeyOf<Entries>>(key: Key): DeepReadonly<ValueAt<Entries, Key>> | undefined;
+  /** The entry of a key, with the seq of its last write; undefined if there is none. */
   entry<Key extends KeyOf<Entries>>(key: Key): TypedEntry<Key, ValueAt<Entries, Key>> | undefined;
+  /** The entries of a range in the order of their keys; with `prefix`, of the types that may begin so. */
   list<Prefix extends string = "">(options?: ListOptions & { prefix?: Prefix }): EntryOf<Entries, Prefix>[];
+  /** Sets a key's value. Resolves when everyone whom `ack` names has it on disk, and this page shows it. */
   insert<Key extends KeyOf<Entries>>(
     key: Key,
     value: DeepReadonly<ValueAt<Entries, Key>>,
     options?: ReplicaUpdateOptions,
   ): Promise<Acknowledged>;
+  /** Removes a key; one that is absent is acknowledged too. */
   remove(key: KeyOf<Entries>, options?: ReplicaUpdateOptions): Promise<Acknowledged>;
+  /** Applies operations at once and whole, at one seq, if all checks hold; else it fails as `conflict`. */
   batch(operations: readonly OperationOf<Entries>[], options?: ReplicaBatchOptions): Promise<Acknowledged>;
+  /** The value of a key as the primary has it now (linearizable); undefined if there is none. */
   getFromPrimary<Key extends KeyOf<Entries>>(key: Key): Promise<DeepReadonly<ValueAt<Entries, Key>> | undefined>;
+  /** Calls back once for each step that concerns the key or range. Returns what ends the subscription. */
   subscribe(interest: Interest, subscriber: (changes: readonly ChangeOf<Entries>[]) => void): () => void;
 }
 
@@ -97,16 +105,22 @@ export interface TypedPrimaryClient<Entries extends object> extends Omit<
   PrimaryClient,
   "get" | "entry" | "list" | "insert" | "remove" | "batch"
 > {
+  /** The value of a key (linearizable); undefined if there is none. */
   get<Key extends KeyOf<Entries>>(key: Key): Promise<DeepReadonly<ValueAt<Entries, Key>> | undefined>;
+  /** The entry of a key, with the seq of its last write; undefined if there is none. */
   entry<Key extends KeyOf<Entries>>(key: Key): Promise<TypedEntry<Key, ValueAt<Entries, Key>> | undefined>;
+  /** A page of entries in the order of their keys; with `prefix`, of the types that may begin so. */
   list<Prefix extends string = "">(
     options?: ListOptions & { prefix?: Prefix; cursor?: string },
   ): Promise<Omit<ListPage, "entries"> & { entries: EntryOf<Entries, Prefix>[] }>;
+  /** Sets a key's value. Resolves when everyone whom `ack` names has it on disk. */
   insert<Key extends KeyOf<Entries>>(
     key: Key,
     value: DeepReadonly<ValueAt<Entries, Key>>,
     options?: UpdateOptions,
   ): Promise<Acknowledged>;
+  /** Removes a key; one that is absent is acknowledged too. */
   remove(key: KeyOf<Entries>, options?: UpdateOptions): Promise<Acknowledged>;
+  /** Applies operations at once and whole, at one seq, if all checks hold; else it fails as `conflict`. */
   batch(operations: readonly OperationOf<Entries>[], options?: BatchOptions): Promise<Acknowledged>;
 }

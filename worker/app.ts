@@ -65,6 +65,7 @@ import { NDJSON, SSE } from "./stream.ts";
 
 /** What the app reads of its environment unless its options say otherwise. */
 export interface AppEnv extends AuthEnv {
+  /** The primaries, one for each store's name. */
   PRIMARY: DurableObjectNamespace<Primary>;
   /** Origins whose pages may use the stores besides those of the app's own, separated by commas. */
   ALLOWED_ORIGINS?: string;
@@ -88,6 +89,7 @@ export interface PrimaryNamespace {
   getByName(store: string): PrimaryStub;
 }
 
+/** What an app may decide for itself. */
 export interface AppOptions<Env extends object = AppEnv> {
   /** Finds the namespace of the primaries; `env.PRIMARY` unless given. */
   primary?: (env: Env) => PrimaryNamespace;

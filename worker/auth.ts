@@ -15,8 +15,9 @@ export interface AuthEnv {
   JWT_SECRET?: string;
   /** Where the public keys of tokens with other signatures are published (JSON Web Key Set). */
   JWKS_URL?: string;
-  /** The `iss` and the `aud` that tokens must have, where they are given. */
+  /** The `iss` that tokens must have, where it is given. */
   JWT_ISSUER?: string;
+  /** The `aud` that tokens must have, where it is given. */
   JWT_AUDIENCE?: string;
   /** "true" lets everyone in who shows no token. */
   ALLOW_ANONYMOUS?: string;

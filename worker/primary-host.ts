@@ -100,10 +100,12 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
     return this.#driver.list(range, limit, reverse, grant);
   }
 
+  /** What the store holds, and how far each secondary is, as far as that may be seen. */
   status(grant?: Grant): StoreStatus {
     return this.#driver.status(grant);
   }
 
+  /** The store's figures for `/metrics`. */
   metrics(): StoreMetrics {
     return this.#driver.metrics();
   }
@@ -146,17 +148,20 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
 
   // An event lasts until its effects are carried out, so that a failure is its own.
 
+  /** Called by the platform: a frame has come, which may have woken the object. */
   override async webSocketMessage(socket: WebSocket, frame: string | ArrayBuffer): Promise<void> {
     const session = this.#sockets.get(socket);
     if (session) await this.#driver.receive(session, frame);
   }
 
+  /** Called by the platform: the peer has closed, or is gone. */
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
     // The codes that say that there was no code, or no close frame at all, cannot be sent back.
     if (socket.readyState === WebSocket.CLOSING) socket.close(code === 1005 || code === 1006 ? 1000 : code);
     await this.#release(socket);
   }
 
+  /** Called by the platform: the connection has broken. */
   override async webSocketError(socket: WebSocket): Promise<void> {
     await this.#release(socket);
   }

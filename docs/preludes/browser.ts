@@ -1,0 +1,2 @@
+declare const browser: import("@playwright/test").Browser;
+declare const url: string;

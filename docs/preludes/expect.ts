@@ -1,0 +1,1 @@
+import { expect } from "@playwright/test";

@@ -1,0 +1,1 @@
+import { openReplica, readStored } from "headwater";

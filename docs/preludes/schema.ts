@@ -1,0 +1,2 @@
+import { openReplica } from "headwater";
+import { z } from "zod";
