@@ -65,4 +65,4 @@ function membersOf({ lines, at }: Declaration): string[] {
   return missing;
 }
 
-const hasComment = (lines: readonly string[], at: number): boolean => /\*\/$/.test(lines[at - 1]?.trim() ?? "");
+const hasComment = (lines: readonly string[], at: number): boolean => lines[at - 1]?.trim().endsWith("*/") ?? false;

@@ -1,9 +1,10 @@
 // The samples in the docs: fenced blocks, in which a word behind the language says what becomes of them.
 //
-//   ```ts page         runs in a page               ```ts compiled    is compiled, as all TypeScript is, and not run
-//   ```ts node         runs on Node                 ```sh run         runs in a shell
-//   ```ts test         runs under Playwright        ```sh start       is left running
-//   ```ts worker       is deployed, as a dry run    ```html main.ts   is the file of that name
+//   ```ts page       runs in a page               ```ts compiled     is compiled, as all TypeScript is, and not run
+//   ```ts node       runs on Node                 ```sh run          runs in a shell
+//   ```ts test       runs under Playwright        ```sh start        is left running
+//   ```ts worker     is deployed, as a dry run    ```sh dry-run      runs with `--dry-run` behind it
+//                                                 ```html index.html is the file of that name
 //
 // What a sample takes for granted stands in a file of docs/preludes: `<!-- prelude: board.ts -->` puts that before all later
 // samples of its page, until another one is named, or `none`.
