@@ -3,9 +3,9 @@ import { env } from "cloudflare:workers";
 import { SignJWT, exportJWK, generateKeyPair } from "jose";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { CLOSE, SUBPROTOCOL } from "../src/protocol.ts";
+import type { TokenClaim } from "../src/rights.ts";
 import { createApp } from "./app.ts";
 import type { AppEnv } from "./app.ts";
-import type { TokenClaim } from "./auth.ts";
 import { Peer } from "./testing/peer.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";

@@ -42,7 +42,7 @@ export async function run(args: readonly string[], options: CommandOptions = {})
   return ended(command);
 }
 
-export async function ended(command: Command): Promise<Ended> {
+async function ended(command: Command): Promise<Ended> {
   const closed = new Promise<number | null>((resolve) => command.once("close", resolve));
   const [stdout, stderr, code] = await Promise.all([text(command.stdout), text(command.stderr), closed]);
   return { code, stdout, stderr };
