@@ -2,7 +2,7 @@
 // directions; a frame is any piece of that stream, so a message may span frames and a frame may hold many messages.
 // docs/protocol.md shows each message.
 
-import { faultOfKey, hasInfinity, isTooDeep, utf8Length } from "./kv.ts";
+import { faultOfKey, hasInfinity, isTooDeep, utf8Length, writeBytes } from "./kv.ts";
 import type { Change, Check, Entry, Json, JsonValue, Write } from "./kv.ts";
 import {
   BATCH_BYTES_MAX,
@@ -571,7 +571,7 @@ function checkedBatch(writes: Write[], checks: Check[]): Pick<Batch, "writes" | 
   for (const write of writes) {
     if (keys.has(write.key)) refuse(`the batch names ${quote(write.key)} twice`);
     keys.add(write.key);
-    bytes += utf8Length(write.key) + ("json" in write ? utf8Length(write.json) : 0);
+    bytes += writeBytes(write);
   }
   if (bytes > BATCH_BYTES_MAX)
     refuse(`the batch has ${bytes} bytes, more than ${BATCH_BYTES_MAX} (BATCH_BYTES_MAX)`, "too-large");

@@ -2,10 +2,10 @@
 // here is visible to anyone until the group is durable.
 
 import type { Arbiter } from "./arbiter.ts";
-import { changeBytes } from "./kv.ts";
+import { changeBytes, writeBytes } from "./kv.ts";
 import type { Change, Check, Json, Write } from "./kv.ts";
 import { COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, OUTCOMES_PER_CLIENT_MAX } from "./limits.ts";
-import { writesOf } from "./protocol.ts";
+import { costOf, writesOf } from "./protocol.ts";
 import type { Update } from "./protocol.ts";
 import type { ClientRecord, Commit, OutcomeRecord, PrimaryStore } from "./store.ts";
 
@@ -28,8 +28,11 @@ export class Group {
     this.#seq = store.head;
   }
 
-  get isFull(): boolean {
-    return this.#bytes >= COMMIT_BYTES_MAX || this.#operations >= COMMIT_OPERATIONS_MAX;
+  /** Whether an update must wait for the next one: what becomes of a group is one line to each secondary. */
+  isFullFor(update: Update): boolean {
+    if (this.#operations === 0) return false;
+    const bytes = writesOf(update).reduce((sum, write) => sum + writeBytes(write), 0);
+    return this.#bytes + bytes > COMMIT_BYTES_MAX || this.#operations + costOf(update) > COMMIT_OPERATIONS_MAX;
   }
 
   /** Whether there is nothing to write. */
@@ -45,7 +48,7 @@ export class Group {
 
   /** I1: decides an update, unless it was decided before: then that decision is the answer and nothing changes. */
   place(update: Update): Decision {
-    this.#operations += 1;
+    this.#operations += costOf(update);
     const { clientId, id } = update;
     if (clientId === null) return this.#decide(update);
     const record = this.#openRecord(clientId);

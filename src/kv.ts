@@ -114,5 +114,12 @@ export function isCovered(key: string, prefixes: readonly string[] | undefined):
 
 /** An estimate of what a change costs on the wire and in memory, in bytes, without a second encoding. */
 export function changeBytes(change: Change<Json>): number {
-  return 32 + utf8Length(change.key) + ("value" in change ? utf8Length(change.value) : 0);
+  return 32 + keyBytes(change.key) + ("value" in change ? utf8Length(change.value) : 0);
 }
+
+/** A key's size as it is written, where each control character takes six letters. */
+const keyBytes = (key: string): number => utf8Length(JSON.stringify(key)) - 2;
+
+/** What an update or a part of one takes of a primary, in bytes. */
+export const writeBytes = (write: Write): number =>
+  keyBytes(write.key) + ("json" in write ? utf8Length(write.json) : 0);

@@ -19,10 +19,14 @@ export const LINE_BYTES_MAX = BATCH_BYTES_MAX + 1024 * 1024;
 
 /** Frames that one line may be spread over. */
 export const LINE_FRAMES_MAX = 1000;
+/** Messages that one frame may bring, and that one session may have waiting for a turn. */
+export const MESSAGES_WAITING_MAX = 10_000;
+/** A session that goes on asking for what it may not is closed after so many refusals. */
+export const REFUSALS_MAX = 1000;
 /** A line of which nothing more comes for so long closes its session. */
 export const LINE_PATIENCE_MS = 30_000;
 /** What a session may make the primary send in one turn by asking: values, and walks from the start. */
-export const ASKED_BYTES_MAX = 4 * 1024 * 1024;
+export const ASKED_BYTES_MAX = 12 * 1024 * 1024;
 
 /** What is asked for costs an operation for each begun piece of this size. */
 export const ASKED_BYTES_PER_OPERATION = 4096;
@@ -37,6 +41,8 @@ export const QUOTA_OWNERS_MAX = 10_000;
 /** What may be un-acked per secondary before it leaves the in-sync set and is served by catch-up. */
 export const WINDOW_BYTES_MAX = 1024 * 1024;
 export const WINDOW_FRAMES_MAX = 256;
+/** The same for a reader, of whom nothing says that it reads at all. */
+export const READER_WINDOW_BYTES_MAX = 64 * 1024;
 /** One part of a catch-up or bootstrap; a part never splits a seq, so it may exceed these by one batch. */
 export const PART_CHANGES_MAX = 1000;
 export const PART_BYTES_MAX = 128 * 1024;
@@ -46,10 +52,12 @@ export const COMMIT_OPERATIONS_MAX = 5000;
 
 /** Updates that the primary has taken and not answered yet. */
 export const OPERATIONS_IN_FLIGHT_MAX = 10_000;
-/** Those of them that are of one identity or, without one, of one socket: nobody can take all the room. */
-export const OPERATIONS_PER_IDENTITY_MAX = 5000;
+/** Writes and checks in flight of one identity or, without one, of one socket: nobody can keep a primary busy for long. */
+export const OPERATIONS_PER_IDENTITY_MAX = 20_000;
 /** Updates that one secondary has sent and that are not answered yet; the others wait with it. */
 export const OPERATIONS_SENT_MAX = 1000;
+/** What they write and check together. */
+export const WRITES_SENT_MAX = 5000;
 /** Operations that wait with one secondary. */
 export const OPERATIONS_PENDING_MAX = 100_000;
 /** Outcomes kept per client. A client that has more than this un-settled cannot repeat the oldest. */
@@ -66,6 +74,9 @@ export const IN_SYNC_MAX = 64;
 export const SOCKETS_MAX = 10_000;
 /** Sockets and streams of one identity per store: a browser has one for all its tabs. */
 export const SOCKETS_PER_IDENTITY_MAX = 100;
+/** Streams of one identity per store, and of everyone: each holds what its reader has not taken. */
+export const STREAMS_PER_IDENTITY_MAX = 20;
+export const STREAMS_MAX = 200;
 /** Letters of an identity. */
 export const IDENTITY_LENGTH_MAX = 256;
 /** A member that owes acks and gives none for so long is closed when there is more for it. */

@@ -8,8 +8,14 @@
 // later settles nothing, but is told.
 
 import type { SecondaryEffect, Settled } from "./effects.ts";
-import { OPERATIONS_PENDING_MAX, OPERATIONS_SENT_MAX, OUTCOME_PATIENCE_MS, UNSENT_LIMIT_MS } from "./limits.ts";
-import { nameOf } from "./protocol.ts";
+import {
+  OPERATIONS_PENDING_MAX,
+  OPERATIONS_SENT_MAX,
+  OUTCOME_PATIENCE_MS,
+  UNSENT_LIMIT_MS,
+  WRITES_SENT_MAX,
+} from "./limits.ts";
+import { costOf, nameOf } from "./protocol.ts";
 import type { Operation, OperationAck, Reply } from "./protocol.ts";
 
 interface Pending {
@@ -29,6 +35,8 @@ export class Outbox {
   // Maps, because they keep the order in which things were put in.
   #waiting = new Map<string, Pending>();
   #sent = new Map<string, Pending>();
+  /** What was sent and is not answered would write, and check. */
+  #sentWrites = 0;
   #held: Held[] = [];
   #isOpen = false;
 
@@ -80,6 +88,7 @@ export class Outbox {
     for (const pending of this.#waiting.values()) pending.since = now;
     this.#waiting = new Map([...this.#sent, ...this.#waiting]);
     this.#sent = new Map();
+    this.#sentWrites = 0;
   }
 
   /** `mustSee` says whether the sender's own replica shows this write, and so must show it before the ack. */
@@ -93,6 +102,7 @@ export class Outbox {
       return;
     }
     this.#sent.delete(name);
+    this.#forget(pending);
     if (reply.type === "operation-ack" && mustSee(pending.operation, reply.seq)) {
       this.#held.push({ ack: reply, until: now + OUTCOME_PATIENCE_MS });
     } else {
@@ -116,9 +126,12 @@ export class Outbox {
   #flush(now: number): void {
     if (!this.#isOpen) return;
     for (const [name, pending] of this.#waiting) {
-      if (this.#sent.size >= OPERATIONS_SENT_MAX) return;
-      this.#waiting.delete(name);
       const { operation } = pending;
+      const writes = operation.type === "get" ? 0 : costOf(operation);
+      const isFull = this.#sentWrites + writes > WRITES_SENT_MAX && this.#sent.size > 0;
+      if (isFull || this.#sent.size >= OPERATIONS_SENT_MAX) return;
+      this.#waiting.delete(name);
+      this.#sentWrites += writes;
       const isRepeat = operation.type !== "get" && pending.firstSentAt !== undefined;
       pending.firstSentAt ??= now;
       this.#sent.set(name, pending);
@@ -130,12 +143,17 @@ export class Outbox {
     const { operation, firstSentAt } = pending;
     const { clientId, id, type } = operation;
     list.delete(nameOf(operation));
+    if (list === this.#sent) this.#forget(pending);
     if (firstSentAt === undefined || type === "get") {
       const detail = "no connection to the primary";
       this.#settle({ type: "operation-failed", clientId, id, code: "offline", applied: false, detail });
     } else {
       this.#settle({ type: "outcome-unknown", clientId, id }); // U1
     }
+  }
+
+  #forget({ operation }: Pending): void {
+    if (operation.type !== "get") this.#sentWrites -= costOf(operation);
   }
 
   #release(isDue: (held: Held) => boolean): void {

@@ -1,14 +1,19 @@
 import { describe, expect, test } from "vitest";
+import { encodeDownstream } from "./codec.ts";
 import type { Memo, PrimaryEffect, PrimaryInput } from "./effects.ts";
 import {
+  BATCH_BYTES_MAX,
   DEADLINE_MS,
   IN_SYNC_MAX,
+  LINE_BYTES_MAX,
   MEMO_DELAY_MS,
+  OPERATIONS_IN_FLIGHT_MAX,
   OPERATIONS_PER_IDENTITY_MAX,
   OUTCOMES_PER_CLIENT_MAX,
   PART_BYTES_MAX,
   PERSIST_RETRY_MS,
   QUOTA_BURST_S,
+  REFUSALS_MAX,
   SILENT_PATIENCE_MS,
   WINDOW_BYTES_MAX,
 } from "./limits.ts";
@@ -167,7 +172,7 @@ function rig(settings: Partial<PrimarySettings> = {}): Rig {
 /** Gives as many updates of each session as one identity may have in flight. */
 function fillFlight(one: Rig, sessions: number[]): void {
   for (const session of sessions) {
-    for (let id = 1; id <= OPERATIONS_PER_IDENTITY_MAX; id++) {
+    for (let id = 1; id <= OPERATIONS_IN_FLIGHT_MAX / 2; id++) {
       one.feed({ type: "receive", session, message: insert(id, "a", "all", { clientId: `filler ${session}` }) });
     }
   }
@@ -793,29 +798,63 @@ describe("B. before a role, L. limits", () => {
     }
   });
 
-  test("L3 whoever asks for more than his rate is turned away for good, and not if it was done before", () => {
-    const one = rig({ rates: { identity: 100 / QUOTA_BURST_S, store: 1000 } });
+  test("L3 whoever asks for more than his rate is turned away, unless it was done before, and may ask anew", () => {
+    const one = rig({ rates: { identity: 100 / QUOTA_BURST_S, store: 1e9 } });
     for (const session of [2, 3]) one.feed({ type: "connect", session, identity: "ann" });
     one.send(2, ...Array.from({ length: 100 }, (_, index) => insert(index + 1, "a")));
     expect(one.read(2).every(({ type }) => type === "operation-ack")).toBe(true);
-    one.send(3, insert(101, "b"), insert(1, "a"), { type: "get", clientId: "c", id: 102, key: "a" });
+    const repeat = { repeat: true };
+    one.send(3, insert(101, "b"), insert(1, "a", "all", repeat), { type: "get", clientId: "c", id: 102, key: "a" });
     expect(one.read(3)).toMatchObject([
       { id: 101, code: "rate-limited", applied: false },
       { id: 1, code: "unconfirmed", applied: true, seq: 1 },
       { id: 102, code: "rate-limited", applied: false },
     ]);
+    expect(one.store.readClient("c")!.outcomes.at(-1)).toMatchObject({ id: 100 });
     one.send(1, insert(200, "other", "all", { clientId: "other" }));
     expect(one.read(1)).toMatchObject([{ type: "operation-ack", id: 200 }]);
     one.pass(1000);
-    one.send(3, insert(101, "b"), insert(103, "b"));
-    expect(one.read(3)).toMatchObject([
-      { id: 101, code: "rate-limited" },
-      { type: "operation-ack", id: 103 },
-    ]);
+    one.send(3, insert(101, "b"));
+    expect(one.read(3)).toMatchObject([{ type: "operation-ack", id: 101 }]);
     expect(one.primary.refuseRead("ann", one.now)).toBeUndefined();
+    one.primary.chargeRead("ann", 1e9, one.now);
+    expect(one.primary.refuseRead("ann", one.now + 60_000)).toContain("RATE_PER_IDENTITY");
   });
 
-  test("L4 a value that the schema does not take is refused for good, and what goes with it", () => {
+  test("L3 a batch costs what it writes and checks, and one identity has room for so many in flight", () => {
+    const one = rig({ rates: { identity: 100 / QUOTA_BURST_S, store: 1000 } });
+    const checks = Array.from({ length: 60 }, (_, at) => ({ key: `k${at}`, seq: null }));
+    one.send(1, batch(1, { writes: [], checks }), batch(2, { writes: [], checks }));
+    expect(one.read(1)).toMatchObject([
+      { id: 2, code: "rate-limited" },
+      { type: "operation-ack", id: 1 },
+    ]);
+    const large = rig();
+    large.disk = "hangs";
+    const writes = Array.from({ length: 1000 }, (_, at) => ({ key: `k${at}`, json: "1" }));
+    for (let id = 1; id <= OPERATIONS_PER_IDENTITY_MAX / 1000 + 1; id++)
+      large.feed({ type: "receive", session: 1, message: batch(id, { writes, checks: [] }) });
+    expect(large.read(1)).toMatchObject([{ code: "overloaded" }]);
+  });
+
+  test("L3 whoever asks again and again for what he may not is closed, whatever it is", () => {
+    const messages: Record<string, Upstream> = {
+      "what is forbidden": { type: "get", clientId: "c", id: 1, key: "secret" },
+      leaving: { type: "leave" },
+      "acks of nothing": { type: "snapshot-ack", seq: 0 },
+      "joining again": join(2),
+      "a resend of nothing": { type: "resend", since: 0 },
+    };
+    for (const [what, message] of Object.entries(messages)) {
+      const one = new Rig({ rates: { identity: 1, store: 1000 } });
+      one.feed({ type: "connect", session: 2, rights: { read: [], write: [], sync: false } });
+      for (let turn = 0; turn < REFUSALS_MAX + 2; turn++) one.send(2, message);
+      const code = what === "joining again" ? CLOSE.forbidden : CLOSE.overloaded;
+      expect([what, one.closed]).toMatchObject([what, [{ session: 2, code }]]);
+    }
+  });
+
+  test("L4 a value that the schema does not take is refused, and what goes with it", () => {
     const flawOf = (update: Update): string | undefined =>
       writesOf(update).some((write) => "json" in write && write.json === '"bad"') ? "bad is bad" : undefined;
     const one = rig({ flawOf });
@@ -835,8 +874,30 @@ describe("B. before a role, L. limits", () => {
     );
     expect(one.read(1)).toMatchObject([{ id: 3, code: "invalid-value", applied: false }]);
     expect([one.store.get("b"), one.store.head]).toEqual([undefined, 1]);
-    one.send(1, insert(1, "a"));
-    expect(one.read(1)).toMatchObject([{ id: 1, code: "invalid-value", applied: false }]);
+  });
+
+  test("L1 no snapshot is longer than a line, whatever arrives together and whatever stands side by side", () => {
+    const one = rig();
+    one.follow(2);
+    const wide = (prefix: string, bytes: number): Batch["writes"] =>
+      Array.from({ length: 4 }, (_, at) => ({ key: `${prefix}${at}`, json: `"${"x".repeat(bytes / 4)}"` }));
+    const control = Array.from({ length: 100 }, (_, at) => ({ key: `${at}${"\u0001".repeat(1000)}`, json: "1" }));
+    one.send(1, batch(1, { writes: control }));
+    // Two that arrive together, each as large as one may be; and a walk that meets small and large ones.
+    const most = BATCH_BYTES_MAX - 1000;
+    one.send(1, batch(2, { writes: wide("a", most) }), batch(3, { writes: wide("b", most) }));
+    one.connect(3);
+    one.send(3, join(3));
+    let walked = 0;
+    for (let round = 0; round < 10; round++) {
+      const sent = [2, 3].map((session) => one.read(session).filter((message) => message.type === "snapshot"));
+      for (const message of sent.flat()) expect(encodeDownstream(message).length).toBeLessThan(LINE_BYTES_MAX);
+      walked = sent[1]!.at(-1)?.seq ?? walked;
+      one.send(3, { type: "part-ack", seq: walked });
+    }
+    expect(walked).toBe(3);
+    expect(one.store.head).toBe(3);
+    expect(one.closed).toEqual([]);
   });
 
   test("L3 a member that acks again and again what it has acked is closed", () => {
@@ -886,13 +947,13 @@ describe("B. before a role, L. limits", () => {
     }));
     one.send(2, ...gets);
     const answers = one.read(2).map(({ type }) => type);
-    expect(answers.filter((type) => type === "get-result")).toHaveLength(4);
-    expect(answers.filter((type) => type === "operation-failed")).toHaveLength(16);
+    expect(answers.filter((type) => type === "get-result")).toHaveLength(12);
+    expect(answers.filter((type) => type === "operation-failed")).toHaveLength(8);
     one.send(2, gets[0]!);
     expect(one.read(2)).toMatchObject([{ type: "get-result" }]);
     one.send(2, join(2), ...Array.from({ length: 100 }, () => ({ type: "resend" as const, since: 0 })));
     expect(one.closed).toMatchObject([{ session: 2, code: CLOSE.overloaded }]);
-    expect(one.read(2).filter(({ type }) => type === "snapshot").length).toBeLessThan(6);
+    expect(one.read(2).filter(({ type }) => type === "snapshot").length).toBeLessThan(14);
   });
 
   test("no timer is asked for while nothing is in flight, so that the host can sleep", () => {

@@ -9,17 +9,20 @@ import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "./effects.ts"
 import { changeBytes } from "./kv.ts";
 import type { Json } from "./kv.ts";
 import {
+  ASKED_BYTES_PER_OPERATION,
   CLIENT_LEASE_MS,
   LAG_LIMIT_MS,
   MEMO_DELAY_MS,
   RATE_PER_IDENTITY,
   RATE_PER_STORE,
+  READER_WINDOW_BYTES_MAX,
+  REFUSALS_MAX,
   RESEND_MS,
   TOMBSTONES_KEPT,
   WINDOW_BYTES_MAX,
   WINDOW_FRAMES_MAX,
 } from "./limits.ts";
-import { CLOSE, writesOf } from "./protocol.ts";
+import { CLOSE, costOf } from "./protocol.ts";
 import type {
   Downstream,
   FailureCode,
@@ -76,6 +79,8 @@ interface Party {
   identity: string | undefined;
   /** Whose quota it uses: its identity's or, without one, its own. */
   owner: string;
+  /** How often it has asked for what it may not. */
+  refusals: number;
 }
 
 export interface MemberStatus {
@@ -189,6 +194,7 @@ export class Primary {
       case "join":
         return this.#join(session, message, party, now);
       case "leave":
+        if (!this.#mayTell(session, now)) return;
         this.#emit({ type: "remember", session, memo: undefined });
         return this.#leave(session);
       case "snapshot-ack":
@@ -208,13 +214,28 @@ export class Primary {
 
   #operate(session: SessionId, operation: Operation, party: Party, now: number): void {
     const detail = refusalOf(operation, party.rights);
-    if (detail !== undefined) return this.#fail(session, operation, "forbidden", detail); // S1
+    if (detail !== undefined) return this.#refuse(session, operation, "forbidden", detail); // S1
     if (operation.type === "get") return this.#get(session, operation, party, now);
-    const refusal = this.#quota.take(party.owner, writesOf(operation).length, now);
-    if (refusal !== undefined) return this.#updates.refuse(session, operation, "rate-limited", refusal, now); // L3
-    const flaw = this.#settings.flawOf?.(operation);
-    if (flaw !== undefined) return this.#updates.refuse(session, operation, "invalid-value", flaw, now); // L4
-    this.#updates.enqueue({ session, owner: party.owner }, operation, now);
+    const refusal = this.#quota.take(party.owner, costOf(operation), now);
+    const flaw = refusal === undefined ? this.#settings.flawOf?.(operation) : undefined;
+    if (refusal === undefined && flaw === undefined)
+      return this.#updates.enqueue({ session, owner: party.owner }, operation, now);
+    const code = refusal === undefined ? "invalid-value" : "rate-limited"; // L3, L4
+    this.#updates.refuse(session, operation, code, (refusal ?? flaw)!, now);
+    this.#countRefusal(session);
+  }
+
+  #refuse(session: SessionId, operation: Operation, code: FailureCode, detail: string): void {
+    this.#fail(session, operation, code, detail);
+    this.#countRefusal(session);
+  }
+
+  /** L3: a refusal costs its sender nothing, and a session that goes on and on is closed. */
+  #countRefusal(session: SessionId): void {
+    const party = this.#sessions.get(session)!;
+    party.refusals += 1;
+    if (party.refusals > REFUSALS_MAX)
+      this.#close(session, CLOSE.overloaded, "asks again and again for what it may not");
   }
 
   #fail(session: SessionId, { clientId, id }: Operation, code: FailureCode, detail: string): void {
@@ -226,10 +247,15 @@ export class Primary {
     return this.#quota.take(ownerOf(identity), 1, now);
   }
 
+  /** L3: what such a read has brought is paid for afterwards. */
+  chargeRead(identity: string | undefined, bytes: number, now: number): void {
+    this.#quota.charge(ownerOf(identity), bytes / ASKED_BYTES_PER_OPERATION, now);
+  }
+
   // --- membership
 
   #join(session: SessionId, join: Join, { rights, identity }: Party, now: number): void {
-    if (this.#arbiter.memberOf(session)) return; // The same Join, come twice: its walk goes on.
+    if (this.#arbiter.memberOf(session)) return void this.#mayTell(session, now); // The same Join, come twice: its walk goes on.
     const refusal = joinRefusalOf(join, rights);
     if (refusal !== undefined) return this.#close(session, CLOSE.forbidden, refusal); // S2
     const { secondaryId, mode, prefixes, epoch, since } = join;
@@ -269,7 +295,10 @@ export class Primary {
     wasInSync: boolean,
     now: number,
   ): void {
-    const replicator = new Replicator(prefixes, start, this.#settings.window);
+    const { window } = this.#settings;
+    const limit =
+      who.mode === "reader" ? { ...window, bytes: Math.min(window.bytes, READER_WINDOW_BYTES_MAX) } : window;
+    const replicator = new Replicator(prefixes, start, limit);
     const member: Member = { ...who, replicator, state: "catching-up", rememberedAt: -Infinity };
     this.#arbiter.add(member);
     this.#walk(member, now);
@@ -288,19 +317,19 @@ export class Primary {
 
   #acked(session: SessionId, { type, seq }: SnapshotAck | PartAck, now: number): void {
     const member = this.#arbiter.memberOf(session);
-    if (!member) return; // It has left; the ack was on its way.
+    if (!member) return void this.#mayTell(session, now); // It has left; the ack was on its way.
     const { replicator } = member;
     const owed = replicator.framesUnacked;
     if (!(type === "part-ack" ? replicator.receive(seq, now) : replicator.ack(seq, now)))
       return this.#close(session, CLOSE.badMessage, "acked a seq that was never sent");
-    if (replicator.framesUnacked === owed && !this.#mayRepeat(session, now)) return;
+    if (replicator.framesUnacked === owed && !this.#mayTell(session, now)) return;
     this.#pump(member, now);
     if (!this.#review(member) && type === "snapshot-ack") this.#rememberSoon(member, now);
     if (member.state === "in-sync") this.#updates.confirm(); // Nobody waits for anyone else.
   }
 
-  /** L3: an ack that tells nothing new is paid for, as anything else that is asked for. */
-  #mayRepeat(session: SessionId, now: number): boolean {
+  /** L3: what tells nothing new is paid for, as anything that is asked for. */
+  #mayTell(session: SessionId, now: number): boolean {
     const refusal = this.#quota.take(this.#sessions.get(session)!.owner, 1, now);
     if (refusal !== undefined) this.#close(session, CLOSE.overloaded, refusal);
     return refusal === undefined;
@@ -308,7 +337,7 @@ export class Primary {
 
   #resend(session: SessionId, since: number, now: number): void {
     const member = this.#arbiter.memberOf(session);
-    if (!member) return;
+    if (!member) return void this.#mayTell(session, now);
     if (since < this.#store.floor) return this.#sendAway(session);
     if (!member.replicator.rewind(since))
       return this.#close(session, CLOSE.badMessage, "asked for a seq that was never sent");
@@ -404,7 +433,7 @@ export class Primary {
     const { clientId, id, key } = get;
     const entry = this.#store.get(key) ?? null;
     const refusal = this.#quota.ask({ session, owner }, entry ? changeBytes(entry) : 0, now);
-    if (refusal !== undefined) return this.#fail(session, get, "rate-limited", refusal);
+    if (refusal !== undefined) return this.#refuse(session, get, "rate-limited", refusal);
     this.#send(session, { type: "get-result", clientId, id, entry, seq: this.#store.head });
   }
 
@@ -486,7 +515,7 @@ export class Primary {
 }
 
 function partyOf({ session, rights = ALL_RIGHTS, identity }: PrimaryInput & { type: "connect" }): Party {
-  return { rights, identity, owner: ownerOf(identity) ?? `session ${session}` };
+  return { rights, identity, owner: ownerOf(identity) ?? `session ${session}`, refusals: 0 };
 }
 
 const ownerOf = (identity: string | undefined): string | undefined => identity && `identity ${identity}`;

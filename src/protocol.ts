@@ -227,6 +227,12 @@ export function writesOf(update: Deed): Write[] {
   }
 }
 
+/** How much an update asks for: its writes and checks, and itself if it has none. */
+export function costOf(update: Update): number {
+  const checks = update.type === "batch" ? update.checks.length : 0;
+  return Math.max(1, writesOf(update).length + checks);
+}
+
 /** The keys that an operation concerns. */
 export function keysOf(operation: Operation): string[] {
   return operation.type === "get" ? [operation.key] : writesOf(operation).map((write) => write.key);

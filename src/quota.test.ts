@@ -58,7 +58,7 @@ test("L3 in no stretch of time is more granted than its burst and its rate", () 
 });
 
 test("L1 what is asked for in bytes is bounded for each turn, and paid for in operations", () => {
-  const burst = 2000;
+  const burst = 4000;
   const quota = new Quota({ identity: burst / QUOTA_BURST_S, store: 1e6 });
   const ann = { session: 1, owner: "ann" };
   expect(quota.ask(ann, ASKED_BYTES_MAX, 0)).toBeUndefined();

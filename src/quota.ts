@@ -47,6 +47,14 @@ export class Quota {
     return undefined;
   }
 
+  /** Takes what has been handed out already, also where there is too little: nothing more is given until that is made good. */
+  charge(owner: string | undefined, operations: number, now: number): void {
+    const { identity, store } = this.#rates;
+    this.#storeFullAt = fullAtOwing(this.#storeFullAt, operations / store, now);
+    if (owner !== undefined)
+      this.#keep(owner, fullAtOwing(this.#fullAt.get(owner) ?? 0, operations / identity, now), now);
+  }
+
   /** L1: a line of a few bytes can ask for megabytes, so what it makes the primary send is counted, and paid for. */
   ask({ session, owner }: Asker, bytes: number, now: number): string | undefined {
     const asked = (this.#asked.get(session) ?? 0) + bytes;
@@ -72,6 +80,9 @@ export class Quota {
 
 /** When a bucket that so many seconds' worth is taken from will be full again; undefined if it does not hold so much. */
 function fullAtAfter(fullAt: number, seconds: number, now: number): number | undefined {
-  const after = Math.max(fullAt, now) + seconds * MS_PER_S;
+  const after = fullAtOwing(fullAt, seconds, now);
   return after - now > QUOTA_BURST_S * MS_PER_S ? undefined : after;
 }
+
+const fullAtOwing = (fullAt: number, seconds: number, now: number): number =>
+  Math.max(fullAt, now) + seconds * MS_PER_S;

@@ -59,3 +59,12 @@ test("a schema that fails, or takes its time, lets nothing pass", () => {
   expect(new StoreSchema({ a: failing }).flawOf("a", 1)).toContain("its schema failed: Error: oh");
   expect(new StoreSchema({ a: schemaOf(() => Promise.resolve({})) }).flawOf("a", 1)).toContain("asynchronous");
 });
+
+test("a name with many wildcards is matched in one pass", () => {
+  const schema = new StoreSchema({ [`${"${string}/".repeat(20)}end`]: anything });
+  expect(schema.flawOf("/".repeat(1000), 1)).toContain("no such key");
+  expect(schema.flawOf(`${"/".repeat(1000)}end`, 1)).toBeUndefined();
+  const overlapping = new StoreSchema({ "ab${string}ba": anything });
+  expect(overlapping.flawOf("aba", 1)).toContain("no such key");
+  expect(overlapping.flawOf("abba", 1)).toBeUndefined();
+});

@@ -34,25 +34,24 @@ const WILDCARD = "${string}";
 const ISSUES_MAX = 3;
 
 export class StoreSchema {
-  readonly #rules: { pattern: RegExp; schema: ValueSchema }[];
+  readonly #rules: { pieces: string[]; schema: ValueSchema }[];
 
   constructor(schemas: Schemas) {
-    this.#rules = Object.entries(schemas).map(([name, schema]) => ({ pattern: toPattern(name), schema }));
+    this.#rules = Object.entries(schemas).map(([name, schema]) => ({ pieces: name.split(WILDCARD), schema }));
   }
 
   /** Why this value may not be written at this key, and where in the value the reason lies; undefined if it may. */
   flawOf(key: string, value: unknown): string | undefined {
-    const schema = this.#rules.find(({ pattern }) => pattern.test(key))?.schema;
+    const schema = this.#rules.find(({ pieces }) => fits(key, pieces))?.schema;
     if (!schema) return `${JSON.stringify(key)}: the store has no such key`;
-    let verdict: Verdict | Promise<Verdict>;
     try {
-      verdict = schema["~standard"].validate(value);
+      const verdict = schema["~standard"].validate(value);
+      if ("then" in verdict) return `${JSON.stringify(key)}: its schema is asynchronous, which none can be here`;
+      const issues = verdict.issues?.slice(0, ISSUES_MAX).map(describe);
+      return issues && `${JSON.stringify(key)}: ${issues.join("; ")}`;
     } catch (error) {
       return `${JSON.stringify(key)}: its schema failed: ${String(error)}`;
     }
-    if ("then" in verdict) return `${JSON.stringify(key)}: its schema is asynchronous, which none can be here`;
-    const issues = verdict.issues?.slice(0, ISSUES_MAX).map(describe);
-    return issues && `${JSON.stringify(key)}: ${issues.join("; ")}`;
   }
 }
 
@@ -65,9 +64,19 @@ export function flawOf(schema: StoreSchema, update: Update): string | undefined 
   return undefined;
 }
 
-function toPattern(name: string): RegExp {
-  const pieces = name.split(WILDCARD).map((piece) => piece.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-  return new RegExp(`^${pieces.join(".*")}$`, "su");
+/** Whether a key is made of these pieces with any text between them. Each stands as early as it can, so nothing is tried twice. */
+function fits(key: string, pieces: readonly string[]): boolean {
+  const [first = "", ...rest] = pieces;
+  const last = rest.pop();
+  if (last === undefined) return key === first;
+  if (!key.startsWith(first)) return false;
+  let at = first.length;
+  for (const piece of rest) {
+    const found = key.indexOf(piece, at);
+    if (found === -1) return false;
+    at = found + piece.length;
+  }
+  return key.length - last.length >= at && key.endsWith(last);
 }
 
 function describe({ message, path = [] }: Issue): string {

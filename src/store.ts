@@ -5,7 +5,7 @@
 import { assert } from "./assert.ts";
 import { changeBytes, compareKeys, isInRange } from "./kv.ts";
 import type { Change, Check, Entry, Json, Range } from "./kv.ts";
-import { LIST_BYTES_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "./limits.ts";
+import { BATCH_BYTES_MAX, LIST_BYTES_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "./limits.ts";
 import type { FailureCode } from "./protocol.ts";
 
 /** How an operation ended, as it is kept for repeats: applied at a seq, or failed for good. */
@@ -109,12 +109,19 @@ export function collectChanges(rows: Iterable<Change<Json>>, head: number, limit
   const changes: Change<Json>[] = [];
   let bytes = 0;
   let seq = 0;
+  /** What was whole before `seq` began. */
+  let whole = { count: 0, seq: 0 };
   for (const row of rows) {
     const isFull = changes.length >= limit.changes || bytes >= limit.bytes;
     if (isFull && row.seq !== seq) return { changes, seq, isEnd: false };
+    if (row.seq !== seq) whole = { count: changes.length, seq };
     changes.push(row);
     bytes += changeBytes(row);
     seq = row.seq;
+    // L1: a part is one line. What a single seq brings always fits into one.
+    if (bytes > BATCH_BYTES_MAX && whole.count > 0) {
+      return { changes: changes.slice(0, whole.count), seq: whole.seq, isEnd: false };
+    }
   }
   return { changes, seq: head, isEnd: true };
 }

@@ -14,7 +14,7 @@ import type { PrimaryEffect, SessionId } from "./effects.ts";
 import { Group } from "./group.ts";
 import type { Decision } from "./group.ts";
 import { DEADLINE_MS, OPERATIONS_IN_FLIGHT_MAX, OPERATIONS_PER_IDENTITY_MAX, PERSIST_RETRY_MS } from "./limits.ts";
-import { keysOf } from "./protocol.ts";
+import { costOf, keysOf } from "./protocol.ts";
 import type { FailureCode, OperationAck, OperationFailed, Update } from "./protocol.ts";
 import { LiveCommit } from "./replicator.ts";
 import type { Commit, OutcomeRecord, PrimaryStore } from "./store.ts";
@@ -104,22 +104,28 @@ export class Updates {
 
   enqueue({ session, owner }: { session: SessionId; owner: string }, update: Update, now: number): void {
     const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
-    const own = this.#held.get(owner) ?? 0;
+    const own = (this.#held.get(owner) ?? 0) + roomOf(update);
     if (this.size >= OPERATIONS_IN_FLIGHT_MAX) {
       const detail = `${OPERATIONS_IN_FLIGHT_MAX} operations are in flight (OPERATIONS_IN_FLIGHT_MAX)`;
       return this.#decline(pending, "overloaded", detail);
     }
-    if (own >= OPERATIONS_PER_IDENTITY_MAX) {
-      const detail = `${own} operations of this identity are in flight (OPERATIONS_PER_IDENTITY_MAX)`;
+    if (own > OPERATIONS_PER_IDENTITY_MAX) {
+      const detail = `more than ${OPERATIONS_PER_IDENTITY_MAX} operations of this identity are in flight (OPERATIONS_PER_IDENTITY_MAX)`;
       return this.#decline(pending, "overloaded", detail);
     }
-    this.#held.set(owner, own + 1);
+    this.#held.set(owner, own);
     this.#queue.push({ ...pending, owner });
   }
 
-  /** Turns away an update that may not be done, unless it was done before. */
+  /**
+   * Turns away an update that may not be done, unless it was done before. Nothing is kept of it, or refusing would cost what doing
+   * costs: whoever asks again after that answer, asks anew.
+   */
   refuse(session: SessionId, update: Update, code: FailureCode, detail: string, now: number): void {
-    this.#decline({ session, update, deadline: now + DEADLINE_MS, isAnswered: false }, code, detail);
+    const pending: Pending = { session, update, deadline: now + DEADLINE_MS, isAnswered: false };
+    const failure: Failure = { code, applied: false, detail };
+    if (!update.repeat) return this.#fail(pending, failure);
+    this.#unlessKnown(pending, () => this.#fail(pending, failure));
   }
 
   commit(now: number): void {
@@ -130,7 +136,7 @@ export class Updates {
       const refusals = this.#refusals.splice(0);
       for (const { clientId, outcome } of refusals) group.record(clientId, outcome);
       const decided: Flight["decided"] = [];
-      while (decided.length < this.#queue.length && !group.isFull) {
+      while (decided.length < this.#queue.length && !group.isFullFor(this.#queue[decided.length]!.update)) {
         const pending = this.#queue[decided.length]!;
         decided.push({ pending, decision: group.place(pending.update) });
       }
@@ -203,10 +209,10 @@ export class Updates {
   }
 
   /** The one answer of an update (A1). */
-  #answer({ session, owner, deadline }: Pending, message: OperationAck | OperationFailed): void {
+  #answer({ session, owner, update, deadline }: Pending, message: OperationAck | OperationFailed): void {
     this.#emit({ type: "send", session, message, askedAt: deadline - DEADLINE_MS });
     if (owner === undefined) return;
-    const left = this.#held.get(owner)! - 1;
+    const left = this.#held.get(owner)! - roomOf(update);
     if (left > 0) this.#held.set(owner, left);
     else this.#held.delete(owner);
   }
@@ -239,14 +245,19 @@ export class Updates {
 
   /** Turns away what waits or has just come. It has not happened, unless it repeats what has or what is in flight. */
   #decline(pending: Pending, code: FailureCode, detail?: string): void {
+    this.#unlessKnown(pending, () => this.#turnAway(pending, code, detail));
+  }
+
+  /** Answers an update with what has become of it before, if that is known or about to be. */
+  #unlessKnown(pending: Pending, decline: () => void): void {
     const { clientId, id } = pending.update;
-    if (clientId === null) return this.#turnAway(pending, code, detail);
+    if (clientId === null) return decline();
     const isInFlight = this.#flight?.decided.some(
       ({ pending: { update } }) => update.clientId === clientId && update.id === id,
     );
     if (isInFlight) return this.#fail(pending, { code: "in-doubt" });
     const known = this.#store.readClient(clientId)?.outcomes.find((outcome) => outcome.id === id);
-    if (!known) return this.#turnAway(pending, code, detail);
+    if (!known) return decline();
     if ("code" in known) return this.#fail(pending, failureOf(known));
     this.#failUnconfirmed({ ...pending, seq: known.seq });
   }
@@ -256,6 +267,10 @@ export class Updates {
     this.#fail(waiting, { code: "unconfirmed", applied: true, seq, ...this.#arbiter.count(keysOf(update), seq) });
   }
 }
+
+/** An identity has room for so many writes, and for half of all updates that can be in flight. */
+const ROOM_MIN = (2 * OPERATIONS_PER_IDENTITY_MAX) / OPERATIONS_IN_FLIGHT_MAX;
+const roomOf = (update: Update): number => Math.max(ROOM_MIN, costOf(update));
 
 type Failure = Omit<OperationFailed, "type" | "clientId" | "id">;
 

@@ -446,7 +446,8 @@ async function exportStore(c: RequestContext): Promise<Response> {
 async function importStore(c: RequestContext): Promise<Response> {
   // Node wants to be told that a body is streamed.
   const init = { method: "POST", body: c.req.raw.body, duplex: "half" };
-  return passOn(c, new Request("http://primary/", init));
+  const isReplacing = demand(readFlag(c.req.query("replace") || "false", "replace"));
+  return passOn(c, new Request(`http://primary/?replace=${isReplacing}`, init));
 }
 
 async function deleteStore(c: RequestContext): Promise<Response> {

@@ -33,6 +33,8 @@ const TOKEN_PROTOCOL = "token.";
 const PUBLIC_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 /** Keys that cannot be fetched (the first is that of an answer other than 200) say nothing about the token. */
 const KEYS_MISSING = [errors.JOSEError.code, errors.JWKSTimeout.code, errors.JWKSInvalid.code];
+/** The last time that there is (ECMAScript, Date). */
+const TIME_MAX = 8.64e15;
 /** Clocks differ. */
 const CLOCK_TOLERANCE_S = 5;
 
@@ -117,14 +119,21 @@ function isSignedWithSecret(token: string): boolean {
 function toGrant({ exp, sub, headwater }: JWTPayload, store: string): Grant | null {
   const flaw = flawOf(headwater);
   if (flaw !== undefined) throw new Unauthorized(`the token's claim \`headwater\`: ${flaw}`);
-  if (sub !== undefined && sub.length > IDENTITY_LENGTH_MAX) {
+  const isName = typeof (sub as unknown) === "string" && sub!.length <= IDENTITY_LENGTH_MAX;
+  if (sub !== undefined && !isName) {
     throw new Unauthorized(
-      `the token's claim \`sub\` has more than ${IDENTITY_LENGTH_MAX} letters (IDENTITY_LENGTH_MAX)`,
+      `the token's claim \`sub\` is no text of up to ${IDENTITY_LENGTH_MAX} letters (IDENTITY_LENGTH_MAX)`,
     );
   }
   const { stores, read = true, write = false, sync = false, admin = false } = headwater as TokenClaim;
   if (!stores.some((name) => isNamed(store, name))) return null;
-  const rights = { read: toPrefixes(read), write: toPrefixes(write), sync, admin, expiresAt: exp! * 1000 };
+  const rights = {
+    read: toPrefixes(read),
+    write: toPrefixes(write),
+    sync,
+    admin,
+    expiresAt: Math.min(exp! * 1000, TIME_MAX),
+  };
   return sub === undefined ? rights : { ...rights, identity: sub };
 }
 

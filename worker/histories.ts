@@ -52,29 +52,30 @@ export class Histories {
   }
 
   /** The answer to whoever wants to open a session when none can be. */
-  refusal(grant: Grant | undefined): Response | undefined {
-    return this.#driver ? this.#driver.refuseIfFull(grant) : refuse();
+  refusal(kind: "socket" | "stream", grant: Grant | undefined): Response | undefined {
+    return this.#driver ? this.#driver.refuseIfFull(kind, grant) : refuse();
   }
 
   /** Opens a stream (GET), imports what the request carries (POST) or deletes the store (DELETE). */
   async fetch(request: Request): Promise<Response> {
     switch (request.method) {
       case "POST":
-        return this.#answer(() => this.#import(request.body ?? new Blob().stream()));
+        return this.#answer(() => this.#import(request));
       case "DELETE":
         return this.#answer(() => this.#replace(() => this.#store.clear(crypto.randomUUID())));
       default:
-        return this.refusal(grantOf(request.headers)) ?? this.driver.openStream(request);
+        return this.refusal("stream", grantOf(request.headers)) ?? this.driver.openStream(request);
     }
   }
 
-  /** E2: takes the whole export, or nothing of it. */
-  async #import(body: ReadableStream<Uint8Array>): Promise<void> {
-    const parts = readExport(body);
+  /** E2: takes the whole export, or nothing of it; with `?replace=true` in place of what there is, which then is gone. */
+  async #import({ url, body }: Request): Promise<void> {
+    const isReplacing = new URL(url).searchParams.get("replace") === "true";
+    const parts = readExport(body ?? new Blob().stream());
     try {
       // A file that does not even begin as an export costs nobody his session.
       const first = await parts.next();
-      if (this.#store.countEntries() > 0)
+      if (!isReplacing && this.#store.countEntries() > 0)
         throw new ImportRefused("not-empty", "only a store without entries can be imported into: delete it first");
       await this.#replace(async () => {
         this.#store.clear(crypto.randomUUID(), true);

@@ -5,7 +5,14 @@ import { LineReader, readExportHeader, readExportLine } from "../src/codec.ts";
 import type { Parsed } from "../src/codec.ts";
 import { changeBytes } from "../src/kv.ts";
 import type { Change, Json } from "../src/kv.ts";
-import { IMPORT_PATIENCE_MS, IMPORT_SEQ_MAX, PART_BYTES_MAX, PART_CHANGES_MAX } from "../src/limits.ts";
+import {
+  BATCH_BYTES_MAX,
+  BATCH_OPERATIONS_MAX,
+  IMPORT_PATIENCE_MS,
+  IMPORT_SEQ_MAX,
+  PART_BYTES_MAX,
+  PART_CHANGES_MAX,
+} from "../src/limits.ts";
 import type { ExportEnd } from "../src/protocol.ts";
 import { LateError, chunksOf } from "./body.ts";
 import type { ProblemCode } from "./problem.ts";
@@ -37,6 +44,7 @@ export async function* readExport(
   let part = new Map<string, Change<Json>>();
   let bytes = 0;
   let seq = 0;
+  let step = { changes: 0, bytes: 0 };
   let end: ExportEnd | undefined;
   let number = 0;
   for await (const line of linesOf(body, patienceMs)) {
@@ -48,6 +56,7 @@ export async function* readExport(
     if (end) throw new ImportRefused("bad-request", `line ${number}: something follows the last line`);
     const read = demand(readExportLine(line), number);
     if (read.seq < seq) throw new ImportRefused("bad-request", `line ${number}: its seq is below the one before it`);
+    if (read.seq > seq) step = { changes: 0, bytes: 0 };
     seq = read.seq;
     if ("entries" in read) {
       end = read;
@@ -57,6 +66,11 @@ export async function* readExport(
     part.delete(read.key);
     part.set(read.key, read);
     bytes += changeBytes(read);
+    // What has one seq is sent as one line: no batch can write more than that.
+    step = { changes: step.changes + 1, bytes: step.bytes + changeBytes(read) };
+    if (step.changes > BATCH_OPERATIONS_MAX || step.bytes > BATCH_BYTES_MAX + 64 * BATCH_OPERATIONS_MAX) {
+      throw new ImportRefused("too-large", `line ${number}: more has this seq than one batch can write`);
+    }
     if (part.size < PART_CHANGES_MAX && bytes < PART_BYTES_MAX) continue;
     yield [...part.values()];
     part = new Map();

@@ -281,7 +281,15 @@ export const EXPORT_STORE: DescribeRouteOptions = {
 
 export const IMPORT_STORE: DescribeRouteOptions = {
   summary: "Fills a store without entries with an export, whole or not at all; for identities with `admin`",
-  parameters: [STORE],
+  parameters: [
+    STORE,
+    {
+      name: "replace",
+      in: "query",
+      schema: { type: "boolean", default: false },
+      description: "in place of the entries that there are, which are gone also if the import fails",
+    },
+  ],
   requestBody: { required: true, content: { "application/x-ndjson": { schema: EXPORT_LINE } } },
   responses: {
     200: answer("another history has begun", HISTORY),

@@ -7,8 +7,15 @@
 import { unreachable } from "../src/assert.ts";
 import { encodeDownstream } from "../src/codec.ts";
 import type { Memo, PrimaryEffect, PrimaryInput, SessionId } from "../src/effects.ts";
+import { changeBytes } from "../src/kv.ts";
 import type { Entry, Json, Range } from "../src/kv.ts";
-import { SOCKETS_MAX, SOCKETS_PER_IDENTITY_MAX } from "../src/limits.ts";
+import {
+  MESSAGES_WAITING_MAX,
+  SOCKETS_MAX,
+  SOCKETS_PER_IDENTITY_MAX,
+  STREAMS_MAX,
+  STREAMS_PER_IDENTITY_MAX,
+} from "../src/limits.ts";
 import { Primary } from "../src/primary.ts";
 import type { MemberStatus, PrimarySettings } from "../src/primary.ts";
 import { CLOSE, PROTOCOL_VERSION } from "../src/protocol.ts";
@@ -86,6 +93,30 @@ const connectOf = (session: SessionId, { grant }: Session): PrimaryInput & { typ
 export const refusalCodeOf = (error: unknown): "storage-full" | "unavailable" =>
   String(error).includes("SQLITE_FULL") ? "storage-full" : "unavailable";
 
+/** How many of each there may be, in all and of one identity. */
+const ROOM = {
+  socket: {
+    most: SOCKETS_MAX,
+    mostName: "SOCKETS_MAX",
+    own: SOCKETS_PER_IDENTITY_MAX,
+    ownName: "SOCKETS_PER_IDENTITY_MAX",
+  },
+  stream: {
+    most: STREAMS_MAX,
+    mostName: "STREAMS_MAX",
+    own: STREAMS_PER_IDENTITY_MAX,
+    ownName: "STREAMS_PER_IDENTITY_MAX",
+  },
+};
+
+/** So many entries are counted whenever someone asks, more only after this has passed. */
+const COUNTED_EACH_TIME_MAX = 10_000;
+const RECOUNT_MS = 1000;
+/** Counts that are kept, one for each set of rights. */
+const COUNTS_MAX = 100;
+
+const TOO_MANY_MESSAGES = `more than ${MESSAGES_WAITING_MAX} messages at once (MESSAGES_WAITING_MAX)`;
+
 const isAck = ({ type }: Upstream): boolean => type === "snapshot-ack" || type === "part-ack";
 
 /** What a turn has for one session. */
@@ -102,8 +133,11 @@ export class PrimaryDriver {
   readonly #machine: Primary;
   readonly #sessions = new Map<SessionId, Session>();
   readonly #open: Record<Session["kind"], number> = { socket: 0, stream: 0, request: 0 };
-  /** Sockets and streams by identity. */
-  readonly #openBy = new Map<string | undefined, number>();
+  /** Sockets and streams by kind and identity. */
+  readonly #openBy = new Map<string, number>();
+  /** Messages that wait for the turn, by session. */
+  readonly #waiting = new Map<SessionId, number>();
+  readonly #counted = new Map<string, { entries: number; at: number }>();
   #nextSession: SessionId = 1;
   #inbox: { input: PrimaryInput; now: number }[] = [];
   #turn: Promise<void> | undefined;
@@ -168,7 +202,11 @@ export class PrimaryDriver {
 
   /** The entry at this key, as it is at the moment. */
   get(key: string, grant?: Grant): Answer<Entry<Json> | null> {
-    return this.#refuseRead(grant) ?? { ok: true, value: this.#store.get(key) ?? null };
+    const refusal = this.#refuseRead(grant);
+    if (refusal) return refusal;
+    const entry = this.#store.get(key) ?? null;
+    if (entry) this.#chargeRead(grant, [entry]);
+    return { ok: true, value: entry };
   }
 
   /** The entries of a range and the head that they are true of; of those only what `grant` lets be read. */
@@ -185,6 +223,7 @@ export class PrimaryDriver {
       page.hasMore ||= hasMore;
       if (page.hasMore) break;
     }
+    this.#chargeRead(grant, page.entries);
     return { ok: true, value: { ...page, seq: this.#store.head } };
   }
 
@@ -194,10 +233,27 @@ export class PrimaryDriver {
     return detail === undefined ? undefined : { ok: false, code: "rate-limited", detail };
   }
 
+  #chargeRead(grant: Grant | undefined, entries: readonly Entry<Json>[]): void {
+    const bytes = entries.reduce((sum, entry) => sum + changeBytes(entry), 0);
+    this.#machine.chargeRead(grant?.identity, bytes, this.#now());
+  }
+
+  /** How many keys there are. Counting reads all of them, so of many it is not done at each asking. */
+  #countEntries(read: readonly string[] | null): number {
+    const name = JSON.stringify(read);
+    const counted = this.#counted.get(name);
+    const now = this.#now();
+    if (counted && counted.entries > COUNTED_EACH_TIME_MAX && now - counted.at < RECOUNT_MS) return counted.entries;
+    const parts = read ? partsOf({}, read, false) : [undefined];
+    const entries = parts.reduce((sum, part) => sum + this.#store.countEntries(part), 0);
+    if (this.#counted.size >= COUNTS_MAX) this.#counted.clear();
+    this.#counted.set(name, { entries, at: now });
+    return entries;
+  }
+
   /** Whoever may not read everything sees what he may read counted, and of the secondaries only his own identity's. */
   status(grant?: Grant): StoreStatus {
     const read = grant?.read ?? null;
-    const parts = partsOf({}, read, false);
     const isAlone = read !== null && grant?.identity === undefined;
     const { lagLimitMs, tombstonesKept, clientLeaseMs, rates } = this.#settings;
     const { epoch, head, floor } = this.#store;
@@ -205,7 +261,7 @@ export class PrimaryDriver {
       epoch,
       head,
       floor,
-      entries: read ? parts.reduce((sum, part) => sum + this.#store.countEntries(part), 0) : this.#store.countEntries(),
+      entries: this.#countEntries(read),
       secondaries: isAlone ? [] : this.#machine.members(this.#now(), read ? grant?.identity : undefined),
       settings: { lagLimitMs, tombstonesKept, clientLeaseMs, rates },
     };
@@ -221,7 +277,7 @@ export class PrimaryDriver {
     return {
       ...this.#figures.read(),
       head: this.#store.head,
-      entries: this.#store.countEntries(),
+      entries: this.#countEntries(null),
       sockets: this.#open.socket,
       streams: this.#open.stream,
       operationsInFlight: this.#machine.operationsInFlight,
@@ -268,13 +324,12 @@ export class PrimaryDriver {
   }
 
   /** The answer to whoever wants to open a socket or a stream while there are too many. */
-  refuseIfFull(grant: Grant | undefined): Response | undefined {
-    if (this.#open.socket + this.#open.stream >= SOCKETS_MAX) {
-      return problem("overloaded", { detail: `${SOCKETS_MAX} sockets are open (SOCKETS_MAX)` });
-    }
-    if ((this.#openBy.get(grant?.identity) ?? 0) < SOCKETS_PER_IDENTITY_MAX) return undefined;
-    const detail = `${SOCKETS_PER_IDENTITY_MAX} sockets of this identity are open (SOCKETS_PER_IDENTITY_MAX)`;
-    return problem("rate-limited", { detail });
+  refuseIfFull(kind: "socket" | "stream", grant: Grant | undefined): Response | undefined {
+    const { most, mostName, own, ownName } = ROOM[kind];
+    if (this.#open[kind] >= most) return problem("overloaded", { detail: `${most} ${kind}s are open (${mostName})` });
+    const count = grant?.identity === undefined ? 0 : (this.#openBy.get(`${kind} ${grant.identity}`) ?? 0);
+    if (count < own) return undefined;
+    return problem("rate-limited", { detail: `${own} ${kind}s of this identity are open (${ownName})` });
   }
 
   // --- sessions
@@ -314,14 +369,19 @@ export class PrimaryDriver {
     if (!hasOnlyAcks) this.#arrive(messages.at(-1));
     for (const message of messages)
       this.#inbox.push({ input: { type: "receive", session: session.id, message }, now: this.#now() });
-    if (refusal) {
-      session.close(CLOSE.badMessage, refusal.detail);
-      this.release(session.id);
-      this.#platform.ended(session);
-    }
+    const waiting = (this.#waiting.get(session.id) ?? 0) + messages.length;
+    this.#waiting.set(session.id, waiting);
+    if (refusal) this.#turnOut(session, CLOSE.badMessage, refusal.detail);
+    else if (waiting > MESSAGES_WAITING_MAX) this.#turnOut(session, CLOSE.overloaded, TOO_MANY_MESSAGES);
     // An ack shares no commit with anyone: it is taken at once, unless something came before it.
     if (hasOnlyAcks && !this.#turn) return this.#takeTurn();
     await (this.#turn ??= this.#awaitTurn());
+  }
+
+  #turnOut(session: SocketSession, code: number, reason: string): void {
+    session.close(code, reason);
+    this.release(session.id);
+    this.#platform.ended(session);
   }
 
   /** Ends a session, unless it has ended before. */
@@ -356,11 +416,11 @@ export class PrimaryDriver {
 
   #countOpen({ kind, grant }: Session, change: 1 | -1): void {
     this.#open[kind] += change;
-    const identity = grant?.identity;
-    if (identity === undefined || kind === "request") return;
-    const count = (this.#openBy.get(identity) ?? 0) + change;
-    if (count > 0) this.#openBy.set(identity, count);
-    else this.#openBy.delete(identity);
+    if (grant?.identity === undefined || kind === "request") return;
+    const name = `${kind} ${grant.identity}`;
+    const count = (this.#openBy.get(name) ?? 0) + change;
+    if (count > 0) this.#openBy.set(name, count);
+    else this.#openBy.delete(name);
   }
 
   // --- turns
@@ -403,6 +463,7 @@ export class PrimaryDriver {
   }
 
   #takeInbox(): void {
+    this.#waiting.clear();
     for (const { input, now } of this.#inbox.splice(0)) this.#step(input, now);
     this.#step({ type: "commit" }, this.#now());
     this.#dispatch();

@@ -37,6 +37,9 @@ export interface PrimarySettingsEnv {
   RATE_PER_STORE?: string;
 }
 
+/** With less a batch, or a bootstrap, could never be paid for. */
+const RATE_MIN = 500;
+
 /** The Durable Object that is one store's primary. Its methods answer in plain values; outcomes are never thrown. */
 export class Primary extends DurableObject<PrimarySettingsEnv> {
   readonly #store: SqlStore;
@@ -55,8 +58,8 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
       clientLeaseMs: readSetting(env, "CLIENT_LEASE_MS", 60_000, 1e10) ?? PRIMARY_DEFAULTS.clientLeaseMs,
       flawOf: flawInStore,
       rates: {
-        identity: readSetting(env, "RATE_PER_IDENTITY", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.identity,
-        store: readSetting(env, "RATE_PER_STORE", 1, 1_000_000) ?? PRIMARY_DEFAULTS.rates.store,
+        identity: readSetting(env, "RATE_PER_IDENTITY", RATE_MIN, 1_000_000) ?? PRIMARY_DEFAULTS.rates.identity,
+        store: readSetting(env, "RATE_PER_STORE", RATE_MIN, 1_000_000) ?? PRIMARY_DEFAULTS.rates.store,
       },
     };
     const failed = (): void => ctx.abort("the primary broke a promise of its own and starts anew");
@@ -112,7 +115,7 @@ export class Primary extends DurableObject<PrimarySettingsEnv> {
   override async fetch(request: Request): Promise<Response> {
     const isUpgrade = request.headers.get("Upgrade")?.toLowerCase() === "websocket";
     if (!isUpgrade) return this.#histories.fetch(request);
-    return this.#histories.refusal(grantOf(request.headers)) ?? this.#acceptSocket(request);
+    return this.#histories.refusal("socket", grantOf(request.headers)) ?? this.#acceptSocket(request);
   }
 
   // --- sockets

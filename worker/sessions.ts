@@ -5,7 +5,7 @@ import { LineReader, decodeUpstream, packFrames } from "../src/codec.ts";
 import type { Refusal } from "../src/codec.ts";
 import type { Memo, SessionId } from "../src/effects.ts";
 import type { Json } from "../src/kv.ts";
-import { LINE_PATIENCE_MS } from "../src/limits.ts";
+import { LINE_PATIENCE_MS, MESSAGES_WAITING_MAX } from "../src/limits.ts";
 import { CLOSE } from "../src/protocol.ts";
 import type { Downstream, Reply, Upstream } from "../src/protocol.ts";
 import { Deflater } from "./deflate.ts";
@@ -70,6 +70,10 @@ export class SocketSession implements Session {
     const lines = this.#lines.push(frame);
     this.#awaitEndOfLine();
     if (!lines.ok) return { messages, refusal: lines };
+    if (lines.value.length > MESSAGES_WAITING_MAX) {
+      const detail = `a frame has more than ${MESSAGES_WAITING_MAX} messages (MESSAGES_WAITING_MAX)`;
+      return { messages, refusal: { ok: false, code: "too-large", detail } };
+    }
     for (const line of lines.value) {
       const message = decodeUpstream(line);
       if (!message.ok) return { messages, refusal: message };

@@ -140,11 +140,11 @@ export class StreamSession implements Session {
       controller.enqueue(new TextEncoder().encode(this.#waiting.map(({ text }) => text).join("")));
       this.#waiting = [];
       this.#events.onTaken(last.ack);
-    } else if (this.#isWhole || !this.#form.end) {
+    } else if (this.#isWhole || (!this.#form.end && this.#seq >= this.#until)) {
       controller.close();
       this.#events.onEnd();
     } else {
-      // E1: its consumer must not take it for whole.
+      // E1: its consumer must not take it for whole, nor a part for a step.
       controller.error(new Error("the stream was cut off before its end"));
     }
   }

@@ -34,9 +34,9 @@ const RETRY_CAP_MS = 30_000;
 const FORGOTTEN_MS = CLIENT_LEASE_MS / 2;
 
 /** These say nothing about the update itself: it is asked again. */
-const PASSING: readonly FailureCode[] = ["offline", "in-doubt", "unauthorized"];
+const PASSING: readonly FailureCode[] = ["offline", "rate-limited", "in-doubt", "unauthorized"];
 /** Neither do these, but the name is spent. Whatever else is refused, is refused for good. */
-const SPENT: readonly FailureCode[] = ["unavailable", "overloaded", "rate-limited", "storage-full"];
+const SPENT: readonly FailureCode[] = ["unavailable", "overloaded", "storage-full"];
 
 /** What workers tell each other and their pages. */
 export type Word = { type: "kept"; kept: Kept[] } | { type: "gone"; name: OperationName; settled: Settled | null };

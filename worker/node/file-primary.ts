@@ -74,7 +74,7 @@ export class FilePrimary {
 
   /** The answer to whoever wants to open a socket when none can be. */
   refusal(grant: Grant | undefined): Response | undefined {
-    return this.#histories.refusal(grant);
+    return this.#histories.refusal("socket", grant);
   }
 
   /** Begins the session of an open socket. */
