@@ -44,8 +44,9 @@ test("a store of 100,000 entries is imported, exported, deleted and imported aga
   expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^big: 100,000 entries at seq \d+\n$/) });
 });
 
-test("an export to stdout is the file", async () => {
+test("an export to stdout is the file; where no file can be, none is begun", async () => {
   await headwater("put", "small", "a", "1");
+  expect((await headwater("export", "small", join(folder, "no", "such", "folder"))).code).toBe(2);
   const lines = (await run(["export", "small"], primary)).stdout.split("\n");
   expect(lines.slice(1)).toEqual(['{"key":"a","value":1,"seq":1}', '{"seq":1,"entries":1}', ""]);
 });

@@ -20,10 +20,10 @@ interface Begun {
 export async function exportStore(connection: Connection, output: Output, file: string): Promise<void> {
   const { entries } = await connection.status();
   const progress = new Progress(entries, (lines) => `${formatCount(lines)} of ${formatCount(entries)} entries`);
-  const response = await connection.ask("/export");
   const part = file === "-" ? undefined : await Part.create(file);
   const meter = new Meter();
   try {
+    const response = await connection.ask("/export");
     for await (const chunk of chunksOf(response)) {
       meter.count(chunk);
       await (part ?? output).write(chunk);
@@ -114,35 +114,35 @@ const END_BYTES_MAX = 128;
 class Part {
   readonly #file: string;
   readonly #path: string;
-  readonly #handle: FileHandle;
+  #handle: FileHandle | undefined;
   readonly #remove = (): void => rmSync(this.#path, { force: true });
 
-  private constructor(file: string, path: string, handle: FileHandle) {
+  private constructor(file: string) {
     this.#file = file;
-    this.#path = path;
-    this.#handle = handle;
+    this.#path = `${file}.${process.pid}.part`;
     process.on("exit", this.#remove);
   }
 
   static async create(file: string): Promise<Part> {
-    const path = `${file}.${process.pid}.part`;
-    return new Part(file, path, await open(path, "wx"));
+    const part = new Part(file);
+    part.#handle = await open(part.#path, "w");
+    return part;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    await this.#handle.writeFile(chunk);
+    await this.#handle!.writeFile(chunk);
   }
 
   async keep(): Promise<void> {
-    await this.#handle.sync();
-    await this.#handle.close();
+    await this.#handle!.sync();
+    await this.#handle!.close();
     await rename(this.#path, this.#file);
   }
 
   /** Removes what was not kept. */
   async drop(): Promise<void> {
     process.off("exit", this.#remove);
-    await this.#handle.close();
+    await this.#handle!.close();
     this.#remove();
   }
 }

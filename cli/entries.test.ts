@@ -36,11 +36,11 @@ test("what is put is got, removed, and then not found", async () => {
 });
 
 test("values come as JSON, as text, from stdin, and below zero", async () => {
-  const puts = [
-    await withInput('"piped"', "put", "b", "piped", "-"),
-    await withInput("two\nlines", "put", "b", "text", "-", "--text"),
-    await headwater("put", "b", "number", "-5"),
-  ];
+  const puts = await Promise.all([
+    withInput('"piped"', "put", "b", "piped", "-"),
+    withInput("two\nlines", "put", "b", "text", "-", "--text"),
+    headwater("put", "b", "number", "-5"),
+  ]);
   expect(puts.map(({ code }) => code)).toEqual([0, 0, 0]);
   expect((await headwater("list", "b")).stdout).toBe('number\t-5\npiped\t"piped"\ntext\t"two\\nlines"\n');
   expect((await headwater("get", "b", "text", "--text")).stdout).toBe("two\nlines\n");
@@ -66,8 +66,9 @@ test("a batch is done as one, from a file and from stdin", async () => {
   expect(jsonOf(await headwater("batch", "d", file, "--json"))).toMatchObject({ seq: 1 });
   const checked = '{"ops":[{"remove":{"key":"a"}}],"checks":[{"key":"b","seq":7}]}';
   expect((await withInput(checked, "batch", "d", "-")).code).toBe(1);
-  for (const wrong of ["{", "[]", '{"ops":[{}]}']) expect((await withInput(wrong, "batch", "d", "-")).code).toBe(2);
-  expect((await headwater("batch", "d", join(primary.folder, "no-such-file"))).code).toBe(2);
+  const wrong = ["{", "[]", '{"ops":[{}]}'].map((body) => withInput(body, "batch", "d", "-"));
+  wrong.push(headwater("batch", "d", join(primary.folder, "no-such-file")));
+  expect((await Promise.all(wrong)).map(({ code }) => code)).toEqual([2, 2, 2, 2]);
   expect((await headwater("list", "d")).stdout).toBe("a\t1\nb\t2\n");
 });
 
@@ -102,4 +103,10 @@ test("a key or a value cannot steer the terminal", async () => {
   expect((await headwater("put", "f", key, '"\\u009b2J"')).code).toBe(0);
   expect((await headwater("list", "f")).stdout).toBe('"\\u001b[2J a\\u{9b}b"\t"\\u{9b}2J"\n');
   expect((await headwater("get", "f", `${key}!`)).stderr).not.toContain("\u001B");
+});
+
+test("status says where the primary stands", async () => {
+  await headwater("put", "g", "a", "1");
+  expect(jsonOf(await headwater("status", "g", "--json"))).toMatchObject({ head: 1, entries: 1, secondaries: [] });
+  expect((await headwater("status", "g")).stdout).toMatch(/^store +g\nepoch +\S+\nhead +1, floor 0\n/);
 });

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { afterEach, describe, expect, test } from "vitest";
 import { run, start } from "./testing/command.ts";
 import type { Ended } from "./testing/command.ts";
@@ -12,6 +14,12 @@ afterEach(async () => {
 });
 
 const failureOf = ({ stderr }: Ended): unknown => JSON.parse(stderr);
+
+/** Reads lines of JSON one by one, as they come. */
+function linesOf(input: Readable): () => Promise<unknown> {
+  const lines = createInterface({ input })[Symbol.asyncIterator]();
+  return async () => JSON.parse(String((await lines.next()).value));
+}
 
 describe("exit codes", () => {
   test("2: a command line that cannot be meant, and --json holds for that, too", async () => {
@@ -55,9 +63,11 @@ describe("exit codes", () => {
       () => unconfirmed.server.close(),
       () => silent.server.close(),
     );
-    const put = await run(["put", "s", "a", "1", "--json"], unconfirmed);
+    const [put, gone] = await Promise.all([
+      run(["put", "s", "a", "1", "--json"], unconfirmed),
+      run(["delete", "s", "--yes", "--json"], silent),
+    ]);
     expect([put.code, failureOf(put)]).toMatchObject([4, { code: "unconfirmed", applied: true, seq: 7 }]);
-    const gone = await run(["delete", "s", "--yes", "--json"], silent);
     expect([gone.code, failureOf(gone)]).toMatchObject([4, { code: "outcome-unknown" }]);
   });
 
@@ -69,15 +79,13 @@ describe("exit codes", () => {
       response.writeHead(403).end('{"code":"forbidden","detail":"only for others"}');
     });
     endings.push(() => closed.server.close());
-    for (const args of [
-      ["get", "s", "a"],
-      ["export", "s"],
-    ]) {
-      const ended = await run(args, { ...closed, env: { HEADWATER_TOKEN: token } });
+    const env = { HEADWATER_TOKEN: token };
+    const all = [run(["get", "s", "a"], { url: closed.url, env }), run(["export", "s"], { url: closed.url, env })];
+    for (const ended of await Promise.all(all)) {
       expect(ended).toEqual({ code: 1, stdout: "", stderr: "forbidden: only for others\n" });
     }
     expect(shown).toEqual(new Set([`Bearer ${token}`]));
-    expect((await run(["--help"], { env: { HEADWATER_TOKEN: token } })).stdout).not.toContain(token);
+    expect((await run(["--help"], { env })).stdout).not.toContain(token);
   });
 });
 
@@ -89,19 +97,17 @@ test("a watch survives the death of the primary, says so, and misses nothing", a
   await write("card/1", "1");
   await write("other", "1");
   const watching = start(["watch", "board", "--prefix", "card/", "--json"], primary);
-  const steps = watching.stdout.iterator({ destroyOnReturn: false });
-  const nextStep = async (): Promise<unknown> => JSON.parse(String((await steps.next()).value));
+  const nextStep = linesOf(watching.stdout);
+  const nextNote = linesOf(watching.stderr);
   expect(await nextStep()).toMatchObject({ reset: true, seq: 2, changes: [{ key: "card/1", value: 1 }] });
   await write("other", "2");
   await write("card/1", "2");
   expect(await nextStep()).toMatchObject({ reset: false, prev: 3, seq: 4, changes: [{ key: "card/1", value: 2 }] });
 
-  const notes = watching.stderr.iterator();
   await primary.kill();
-  const lost = JSON.parse(String((await notes.next()).value)) as object;
-  expect(lost).toMatchObject({ code: "connection-lost" });
+  expect(await nextNote()).toMatchObject({ code: "connection-lost" });
   await primary.restart();
-  expect(JSON.parse(String((await notes.next()).value))).toMatchObject({ code: "connected-again" });
+  expect(await nextNote()).toMatchObject({ code: "connected-again" });
   expect((await run(["rm", "board", "card/1"], primary)).code).toBe(0);
   expect(await nextStep()).toMatchObject({ reset: false, seq: 5, changes: [{ key: "card/1", removed: true }] });
   const ended = once(watching, "close");
@@ -112,12 +118,4 @@ test("a watch survives the death of the primary, says so, and misses nothing", a
   const [line] = (await once(since.stdout, "data")) as [Buffer];
   expect(line.toString()).toBe("seq 5  card/1 removed\n");
   since.kill();
-});
-
-test("status says where the primary stands", async () => {
-  const primary = await ServedPrimary.start();
-  endings.push(() => primary.stop());
-  await run(["put", "board", "a", "1"], primary);
-  expect(JSON.parse((await run(["status", "board", "--json"], primary)).stdout)).toMatchObject({ head: 1, entries: 1 });
-  expect((await run(["status", "board"], primary)).stdout).toMatch(/^store +board\nepoch +\S+\nhead +1, floor 0\n/);
 });
