@@ -13,6 +13,7 @@ import { MemorySocket } from "./memory-socket.ts";
 import { MemoryStoreHost } from "./memory-store-host.ts";
 import { WorkerInPage } from "./worker-in-page.ts";
 
+/** What a primary in memory does otherwise than by default. */
 export interface MemoryPrimaryOptions {
   /** What may be written, as in `createApp({ schema })`. */
   schema?: Schemas;
@@ -20,9 +21,11 @@ export interface MemoryPrimaryOptions {
   lagLimitMs?: number;
 }
 
+/** What a replica of it holds. */
 export interface MemoryReplicaOptions {
   /** Hold only the keys that begin with one of these; left out, all. */
   prefixes?: readonly string[];
+  /** What this replica lets be written, as in `openReplica({ schema })`. */
   schema?: Schemas;
   /**
    * `"memory"` (the default) is never in sync and cannot `queue`. `"relaxed"` needs IndexedDB: a browser's, or a package's that
