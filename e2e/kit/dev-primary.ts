@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** Which app is served, and how. */
 export interface DevPrimaryOptions {
   /** The app's folder, with its wrangler.toml and wrangler among its packages; the present one unless given. */
   folder?: string;
@@ -22,7 +23,9 @@ export interface DevPrimaryOptions {
 const START_MS = 60_000;
 const LOOK_MS = 100;
 
+/** One `wrangler dev` with stores of its own. */
 export class DevPrimary {
+  /** Where it listens, on this machine. */
   readonly port: number;
   readonly #folder: string;
   readonly #stateFolder: string;
@@ -45,6 +48,7 @@ export class DevPrimary {
     return primary;
   }
 
+  /** Its address: `http://127.0.0.1:<port>`. */
   get origin(): string {
     return `http://127.0.0.1:${this.port}`;
   }

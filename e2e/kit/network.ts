@@ -20,9 +20,11 @@ const PIECE_BYTES = 4096;
 
 type Side = "browser" | "primary";
 
+/** A bad network on a port of its own: whatever connects there is passed on, as well as the network is at the moment. */
 export class Network {
-  /** What goes to the primary, and what comes from it. */
+  /** What goes to the primary. */
   readonly up: Flow = { ...FREE };
+  /** What comes from it. */
   readonly down: Flow = { ...FREE };
   /** New connections are ended at once. */
   isRefusing = false;
@@ -44,6 +46,7 @@ export class Network {
     return network;
   }
 
+  /** Where it listens, on this machine. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
@@ -71,6 +74,7 @@ export class Network {
     for (const connection of this.#connections) connection.heal();
   }
 
+  /** Ends all connections and listens no more. */
   async stop(): Promise<void> {
     this.drop();
     this.#server.close();

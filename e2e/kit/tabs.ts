@@ -5,19 +5,29 @@ import type { Browser, BrowserContext, Page } from "@playwright/test";
 
 /** Which replica of a page: that of this store; left out, the one that was opened first. */
 export interface Which {
+  /** The store's name. */
   store?: string;
 }
 
 /** What a replica says of itself; `ReplicaStatus` of the library. */
 export interface TabStatus {
+  /** Where it stands. */
   state: "offline" | "joining" | "catching-up" | "following" | "paused";
+  /** The history that it shows; null while it shows none. */
   epoch: string | null;
+  /** What it shows is the primary's state at this seq. */
   seq: number;
+  /** The latest seq of the primary that it has heard of. */
   head: number;
+  /** For how long `seq` has been below `head`, in milliseconds. */
   lagMs: number;
+  /** Writers wait for its disk. */
   inSync: boolean;
+  /** The seq up to which it is on disk; null when it is kept in memory only. */
   persisted: number | null;
+  /** Operations without an answer, and what is in the outbox. */
   pending: number;
+  /** What went wrong last, and is not right again. */
   lastError: string | null;
 }
 
