@@ -125,8 +125,9 @@ export class FreshApp {
   async stop(): Promise<void> {
     for (const child of this.#running.splice(0)) {
       if (child.exitCode !== null) continue;
-      const ended = once(child, "exit");
-      process.kill(-child.pid!, "SIGKILL");
+      // What has started others in groups of their own ends them; only then its output is closed.
+      const ended = once(child, "close");
+      process.kill(-child.pid!, "SIGTERM");
       await ended;
     }
   }
