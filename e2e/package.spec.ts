@@ -8,7 +8,7 @@ import type { Browser, Page } from "@playwright/test";
 import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
 import { undocumentedOf } from "./declarations.ts";
 import { FreshApp, pack } from "./fresh-app.ts";
-import { DevPrimary, freePort, openBrowsers, waitForInSync, waitUntilConverged } from "./kit/index.ts";
+import { DevPrimary, freePort, openBrowsers, waitForInSync, waitForStatus, waitUntilConverged } from "./kit/index.ts";
 import { insert } from "./tab.ts";
 
 const INSTALL_MS = 180_000;
@@ -101,7 +101,10 @@ test("a page of plain TypeScript", async ({ browser, tarball, primary }) => {
         await expect(other.locator("#title")).toHaveText(`served by ${way}`);
       }
       await expect(one.locator("#cards li")).toHaveText(["card 0", "card 1"]);
+      await primary.kill();
+      await Promise.all([one, other].map((page) => waitForStatus(page, ({ state }) => state === "offline")));
       await primary.restart();
+      await Promise.all([waitForInSync(one), waitForInSync(other)]);
       await insert(one, "title", `served by ${way}, again`);
       await waitUntilConverged([one, other]);
       await expect(other.locator("#title")).toHaveText(`served by ${way}, again`);

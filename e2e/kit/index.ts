@@ -11,6 +11,7 @@ export {
   statusOf,
   waitForInSync,
   waitForReplica,
+  waitForStatus,
   waitUntilConverged,
 } from "./tabs.ts";
 export type { TabStatus, Which } from "./tabs.ts";

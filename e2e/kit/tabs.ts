@@ -74,7 +74,21 @@ export async function statusOf(page: Page, which: Which = {}): Promise<TabStatus
 
 /** Waits until the page's replica is in the in-sync set, so that writers wait for its disk. */
 export async function waitForInSync(page: Page, which: Which = {}): Promise<void> {
-  for (let status = await statusOf(page, which); !status.inSync; status = await statusOf(page, which)) {
+  await waitForStatus(page, ({ inSync }) => inSync, which);
+}
+
+/**
+ * Waits until the page's replica says of itself what you wait for; returns it. After an end of the primary or the network, wait
+ * for `state` to be `"offline"` before you bring it back: what a replica has not noticed yet, it does not tell.
+ */
+export async function waitForStatus(
+  page: Page,
+  isAwaited: (status: TabStatus) => boolean,
+  which: Which = {},
+): Promise<TabStatus> {
+  for (;;) {
+    const status = await statusOf(page, which);
+    if (isAwaited(status)) return status;
     await waitForChange(page, which);
   }
 }
