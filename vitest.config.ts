@@ -7,6 +7,8 @@ const fuzzBindings = { FUZZ_RUNS, FUZZ_SEED };
 
 export default defineConfig({
   test: {
+    // One fewer, which is the default, is one on a machine with two cores: half of it would have nothing to do.
+    maxWorkers: "100%",
     projects: [
       {
         // Its build for servers, which Node would get, knows no change.

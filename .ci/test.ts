@@ -1,4 +1,5 @@
-// Runs every check and every suite, step after step, and counts them: the whole of `npm test`.
+// Runs every check and every suite, and counts them: the whole of `npm test`. The checks run side by side; the suites measure, or
+// count on the machine, and run one after the other.
 //
 //   npm test                          everything
 //   npm test -- --only core,workerd   some steps
@@ -40,7 +41,7 @@ const root = join(import.meta.dirname, "..");
 const reports = join(root, "reports");
 const STEP_MS = 20 * 60_000;
 const STOP_MS = 10_000;
-const CHAOS_SECONDS = 60;
+const CHAOS_SECONDS = 40;
 
 // Children run on this process's Node and find the project's own commands first, however the runner was started.
 process.env.PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
@@ -48,43 +49,50 @@ process.env.WRANGLER_SEND_METRICS = "false";
 // Its banner asks the registry for a newer version.
 process.env.WRANGLER_HIDE_BANNER = "true";
 
-const steps: Record<string, () => Promise<Count>> = {
-  format: () => check("oxfmt", "--check"),
-  lint: () => check("oxlint"),
+type Steps = Record<string, (log?: string[]) => Promise<Count>>;
+
+/** Each shows what it has said when it has ended. */
+const checks: Steps = {
+  format: (log) => check(log, "oxfmt", "--check"),
+  lint: (log) => check(log, "oxlint"),
   types: checkTypes,
-  dead: () => check("knip", "--no-config-hints"),
-  dependencies: () => check("node", ".ci/dependencies.ts", "--check"),
+  dead: (log) => check(log, "knip", "--no-config-hints"),
+  dependencies: (log) => check(log, "node", ".ci/dependencies.ts", "--check"),
+  page: (log) => check(log, "vite", "build"),
+  docs: (log) => check(log, "vitepress", "build", "docs"),
+};
+const suites: Steps = {
   core: () => vitest("core"),
   workerd: () => vitest("workerd"),
-  page: () => check("vite", "build"),
-  docs: () => check("vitepress", "build", "docs"),
-  deploy: () => check("wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
-  perf: () => check("npm", "run", "--silent", "perf"),
-  load: () => check("npm", "run", "--silent", "load", "--", "--quick"),
+  // It takes the page along.
+  deploy: () => check(undefined, "wrangler", "deploy", "--dry-run", "--outdir", "dist/worker"),
+  perf: () => check(undefined, "npm", "run", "--silent", "perf"),
+  load: () => check(undefined, "npm", "run", "--silent", "load", "--", "--quick"),
   e2e: playwright,
-  chaos: () => check("node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
+  chaos: () => check(undefined, "node", "e2e/chaos.ts", "--seconds", String(CHAOS_SECONDS)),
 };
 
 /** What the tests have said of themselves as they were skipped. */
 const skipReasons = new Set<string>();
 
-let running: number | undefined;
+const running = new Set<number>();
 let stoppedBy: NodeJS.Signals | undefined;
 
-/** Runs a command with its output shown; returns its exit status. Whatever it leaves running is ended with it. */
-async function run(command: string, ...args: string[]): Promise<number> {
+/** Runs a command, whose output is shown or kept; returns its exit status. Whatever it leaves running is ended with it. */
+async function run(log: string[] | undefined, command: string, ...args: string[]): Promise<number> {
   const isWindows = process.platform === "win32";
   const child = spawn(command, args, {
     cwd: root,
     // A group of its own, so that it can be ended as a whole.
     detached: !isWindows,
     shell: isWindows,
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", log ? "pipe" : "inherit", log ? "pipe" : "inherit"],
   });
-  running = child.pid;
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text: Buffer) => log?.push(text.toString()));
+  if (child.pid !== undefined) running.add(child.pid);
   const limit = setTimeout(() => {
     console.log(`${command} has not ended after ${STEP_MS / 60_000} minutes and is stopped`);
-    endRunning("SIGKILL");
+    end(child.pid, "SIGKILL");
   }, STEP_MS);
   const status = await new Promise<number>((resolve) => {
     child.once("error", (error) => {
@@ -94,40 +102,41 @@ async function run(command: string, ...args: string[]): Promise<number> {
     child.once("exit", (code) => resolve(code ?? 1));
   });
   clearTimeout(limit);
-  endRunning("SIGKILL");
-  running = undefined;
+  end(child.pid, "SIGKILL");
+  running.delete(child.pid!);
   return status;
 }
 
-function endRunning(signal: NodeJS.Signals): void {
-  if (running === undefined) return;
+function end(group: number | undefined, signal: NodeJS.Signals): void {
+  if (group === undefined) return;
   try {
-    process.kill(process.platform === "win32" ? running : -running, signal);
+    process.kill(process.platform === "win32" ? group : -group, signal);
   } catch {
     // Nothing of it is left.
   }
 }
 
 /** A step that is one check: it passes or fails as a whole. */
-async function check(command: string, ...args: string[]): Promise<Count> {
-  const status = await run(command, ...args);
+async function check(log: string[] | undefined, command: string, ...args: string[]): Promise<Count> {
+  const status = await run(log, command, ...args);
   return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
 }
 
 /** The rooms' projects share source files, so the compiler takes them one by one and not as a build of references. */
-async function checkTypes(): Promise<Count> {
+async function checkTypes(log: string[] = []): Promise<Count> {
   const projects = globSync("{.ci,*,*/*}/tsconfig*.json", { cwd: root, exclude: ["node_modules", "dist"] });
   const failed: string[] = [];
   for (const project of projects.toSorted()) {
-    if ((await run("tsc", "--project", project)) !== 0) failed.push(project);
+    if ((await run(log, "tsc", "--project", project)) !== 0) failed.push(project);
   }
-  console.log(`${projects.length} projects${failed.length > 0 ? `, errors in ${failed.join(", ")}` : ""}`);
+  log.push(`${projects.length} projects${failed.length > 0 ? `, errors in ${failed.join(", ")}` : ""}\n`);
   return failed.length === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
 }
 
 async function vitest(project: string): Promise<Count> {
   const file = freshReport(project);
   const status = await run(
+    undefined,
     "vitest",
     "run",
     `--project=${project}`,
@@ -148,7 +157,7 @@ async function vitest(project: string): Promise<Count> {
 async function playwright(): Promise<Count> {
   const file = freshReport("e2e");
   findBrowsers();
-  const status = await run("playwright", "test", "--config", "e2e/playwright.config.ts");
+  const status = await run(undefined, "playwright", "test", "--config", "e2e/playwright.config.ts");
   const report = readReport(file) as PlaywrightReport | undefined;
   const stats = report?.stats;
   for (const reason of listSkipReasons(report?.suites ?? [])) skipReasons.add(reason);
@@ -209,10 +218,10 @@ function readReport(file: string): unknown {
   }
 }
 
-function chosenSteps(): string[] {
+function chosenSteps(): Set<string> {
   const { values } = parseArgs({ options: { only: { type: "string" } } });
-  const names = Object.keys(steps);
-  if (values.only === undefined) return names;
+  const names = Object.keys({ ...checks, ...suites });
+  if (values.only === undefined) return new Set(names);
   const chosen = new Set(values.only.split(","));
   const unknown = [...chosen].filter((name) => !names.includes(name));
   if (unknown.length > 0) {
@@ -221,30 +230,39 @@ function chosenSteps(): string[] {
   }
   // The browser is shown the built page.
   if (chosen.has("e2e") || chosen.has("chaos")) chosen.add("page");
-  return names.filter((name) => chosen.has(name));
+  return chosen;
 }
 
 function describe({ passed, failed, skipped }: Count): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 }
 
+const total: Count = { passed: 0, failed: 0, skipped: 0 };
+const failures: string[] = [];
+
+/** Does one step and counts it in. With a `log`, what it says is kept until it has ended. */
+async function take(name: string, step: Steps[string], log?: string[]): Promise<void> {
+  if (stoppedBy !== undefined) return;
+  if (!log) console.log(`\n[${name}]`);
+  const begin = performance.now();
+  const count = await step(log).catch((error: unknown) => {
+    console.log(error instanceof Error ? error.message : error);
+    return { passed: 0, failed: 1, skipped: 0 };
+  });
+  if (log) console.log(`\n[${name}]\n${log.join("").trimEnd()}`);
+  console.log(`[${name}] ${describe(count)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+  total.passed += count.passed;
+  total.failed += count.failed;
+  total.skipped += count.skipped;
+  if (count.failed > 0) failures.push(name);
+}
+
 async function main(): Promise<void> {
-  const total: Count = { passed: 0, failed: 0, skipped: 0 };
-  const failures: string[] = [];
-  for (const name of chosenSteps()) {
-    if (stoppedBy !== undefined) break;
-    console.log(`\n[${name}]`);
-    const begin = performance.now();
-    const count = await steps[name]!().catch((error: unknown) => {
-      console.log(error instanceof Error ? error.message : error);
-      return { passed: 0, failed: 1, skipped: 0 };
-    });
-    console.log(`[${name}] ${describe(count)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
-    total.passed += count.passed;
-    total.failed += count.failed;
-    total.skipped += count.skipped;
-    if (count.failed > 0) failures.push(name);
-  }
+  const chosen = chosenSteps();
+  const chosenOf = (steps: Steps): [string, Steps[string]][] =>
+    Object.entries(steps).filter(([name]) => chosen.has(name));
+  await Promise.all(chosenOf(checks).map(([name, step]) => take(name, step, [])));
+  for (const [name, step] of chosenOf(suites)) await take(name, step);
   if (stoppedBy !== undefined) {
     console.log(`stopped by ${stoppedBy}`);
     total.failed++;
@@ -259,8 +277,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     stoppedBy = signal;
     // On this signal the test runners still tear down what their tests have started in groups of their own.
-    endRunning("SIGINT");
-    setTimeout(() => endRunning("SIGKILL"), STOP_MS).unref();
+    for (const group of running) end(group, "SIGINT");
+    setTimeout(() => running.forEach((group) => end(group, "SIGKILL")), STOP_MS).unref();
   });
 }
 
