@@ -3,24 +3,21 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { expect, test as base } from "@playwright/test";
+import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { SignJWT, exportJWK, generateKeyPair } from "jose";
 import { BarePrimary } from "./bare-primary.ts";
-import { test as withServer } from "./fixtures.ts";
-import { POLLING, openTab, readAll, replicaOf, waitForInSync } from "./tab.ts";
+import { test } from "./fixtures.ts";
+import { waitForInSync, waitForReplica, waitForStatus } from "./kit/index.ts";
+import { POLLING, readAll } from "./tab.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
+/** The replica with the tokens; the board has one of its own. */
+const NOTES = { store: "notes" };
 /** A token that holds so long has expired, and been replaced, before a test is patient no more. */
 const SHORT_S = 4;
 
-const test = base.extend<{ primary: BarePrimary }>({
-  primary: async ({}, use) => {
-    const primary = await BarePrimary.start({ JWT_SECRET: SECRET });
-    await use(primary);
-    await primary.stop();
-  },
-});
+test.use({ vars: { JWT_SECRET: SECRET } });
 
 function mint(claim: object, seconds = 3600): Promise<string> {
   return new SignJWT({ headwater: claim })
@@ -45,8 +42,8 @@ async function openWithTokens(page: Page, primary: BarePrimary, options: object,
     minted.push(Date.now());
     return mint(claim, seconds);
   });
-  await page.goto(`http://localhost:${primary.port}/?store=closed`);
-  await replicaOf(page);
+  await page.goto(`${primary.origin}/?store=closed`);
+  await waitForReplica(page);
   await page.evaluate(async (asked) => {
     const { headwater, mintToken } = window as unknown as AuthWindow;
     headwater.replica = await headwater.openReplica({ ...asked, token: mintToken });
@@ -69,12 +66,12 @@ function tryInsert(page: Page, key: string): Promise<string> {
 test("S3 a token that expires is replaced by the next one, and the replica goes on", async ({ page, primary }) => {
   const claim = { stores: ["notes"], write: true, sync: true };
   const minted = await openWithTokens(page, primary, { url: "/v1/stores/notes" }, claim, SHORT_S);
-  await waitForInSync(page);
+  await waitForInSync(page, NOTES);
   for (let round = 0; round < 2; round++) {
     const count = minted.length;
     expect(await tryInsert(page, `round ${round}`)).toBe("acked");
     await expect.poll(() => minted.length, { timeout: SHORT_S * 3000 }).toBeGreaterThan(count);
-    await waitForInSync(page);
+    await waitForInSync(page, NOTES);
   }
   expect(await tryInsert(page, "last")).toBe("acked");
   expect((await readAll(page)).size).toBe(3);
@@ -83,14 +80,14 @@ test("S3 a token that expires is replaced by the next one, and the replica goes 
 });
 
 test("S1 S2 a token that allows little shows little and takes little", async ({ page, primary }) => {
-  const url = `http://localhost:${primary.port}/v1/stores/notes/entries`;
+  const url = `${primary.origin}/v1/stores/notes/entries`;
   const owner = { Authorization: `Bearer ${await mint({ stores: ["notes"], write: true })}` };
   for (const key of ["ann/a", "bob/a"]) {
     await fetch(`${url}/${encodeURIComponent(key)}`, { method: "PUT", body: "1", headers: owner });
   }
   const claim = { stores: ["notes"], read: ["ann/"], write: ["ann/notes/"] };
   await openWithTokens(page, primary, { url: "/v1/stores/notes", prefixes: ["ann/"], identity: "ann" }, claim);
-  await page.waitForFunction(() => window.headwater.replica.status.state === "following", null, POLLING);
+  await waitForStatus(page, ({ state }) => state === "following", NOTES);
   expect(await readAll(page)).toEqual(new Map([["ann/a", 1]]));
   expect(await tryInsert(page, "ann/notes/1")).toBe("acked");
   expect(await tryInsert(page, "ann/a")).toBe("forbidden");
@@ -110,8 +107,8 @@ test("S1 S2 a token that allows little shows little and takes little", async ({ 
 });
 
 test("without a token nothing is shown, and writes fail as offline", async ({ page, primary }) => {
-  await page.goto(`http://localhost:${primary.port}/?store=closed`);
-  await replicaOf(page);
+  await page.goto(`${primary.origin}/?store=closed`);
+  await waitForReplica(page);
   expect(await tryInsert(page, "a")).toBe("offline");
   expect(await readAll(page)).toEqual(new Map());
 });
@@ -135,7 +132,7 @@ test("tokens are checked against published keys, and nobody is let in while thos
         .setExpirationTime("1 hour")
         .sign(key);
       const headers = { Authorization: `Bearer ${token}` };
-      return (await fetch(`http://localhost:${primary.port}/v1/stores/notes/entries`, { headers })).status;
+      return (await fetch(`${primary.origin}/v1/stores/notes/entries`, { headers })).status;
     };
     expect(await ask(privateKey)).toBe(503);
     isUp = true;
@@ -147,28 +144,3 @@ test("tokens are checked against published keys, and nobody is let in while thos
     keyServer.close();
   }
 });
-
-withServer(
-  "the page and its workers live under a strict policy, and nothing of theirs offends it",
-  async ({ context, server }) => {
-    const response = await fetch(`${server.origin}/`);
-    const policy = response.headers.get("Content-Security-Policy") ?? "";
-    expect(policy).toContain("default-src 'none'");
-    expect(policy).not.toMatch(/unsafe|data:|blob:|\*/);
-    const offences: string[] = [];
-    context.on("console", (message) => {
-      if (message.text().includes("Content Security Policy")) offences.push(message.text());
-    });
-    const page = await openTab(context, server.origin, "policy");
-    await waitForInSync(page);
-    await page.getByTestId("insert-key").fill("a");
-    await page.getByTestId("insert-value").fill("1");
-    await page.keyboard.press("Enter");
-    await expect(page.locator('[data-testid="entry"][data-key="a"]')).toBeVisible();
-    await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
-    expect(offences).toEqual([]);
-    const api = await fetch(server.url("/healthz"));
-    expect(api.headers.get("X-Content-Type-Options")).toBe("nosniff");
-    expect(api.headers.get("Content-Security-Policy")).toContain("default-src 'none'");
-  },
-);

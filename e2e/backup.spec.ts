@@ -1,25 +1,21 @@
 // A store that is deleted, exported and imported under the eyes of a page: what its replica makes of it.
 
 import { request } from "node:http";
-import { expect, test as base } from "@playwright/test";
+import { expect } from "@playwright/test";
 import { SignJWT } from "jose";
-import { BarePrimary } from "./bare-primary.ts";
-import { POLLING, insert, openTab, readAll, replicaOf, statusOf, waitForInSync } from "./tab.ts";
+import type { BarePrimary } from "./bare-primary.ts";
+import { test } from "./fixtures.ts";
+import { statusOf, waitForInSync, waitForReplica, waitForStatus } from "./kit/index.ts";
+import { POLLING, insert, openTab, readAll } from "./tab.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 const STORE = "board";
 
-const test = base.extend<{ primary: BarePrimary }>({
-  primary: async ({}, use) => {
-    const primary = await BarePrimary.start({ ALLOW_ANONYMOUS: "true", JWT_SECRET: SECRET });
-    await use(primary);
-    await primary.stop();
-  },
-});
+test.use({ vars: { ALLOW_ANONYMOUS: "true", JWT_SECRET: SECRET } });
 
 /** Asks for what takes `admin`. */
 async function ask(primary: BarePrimary, method: string, path = "", body?: string): Promise<Response> {
-  const url = `http://localhost:${primary.port}/v1/stores/${STORE}${path}`;
+  const url = `${primary.origin}/v1/stores/${STORE}${path}`;
   return fetch(url, { method, headers: await adminHeaders(), ...(body !== undefined && { body }) });
 }
 
@@ -32,7 +28,7 @@ async function adminHeaders(): Promise<{ Authorization: string }> {
 }
 
 test("E3, E4: a page's replica follows a deletion and an import, on its disk, too", async ({ context, primary }) => {
-  const page = await openTab(context, `http://localhost:${primary.port}`, STORE);
+  const page = await openTab(context, primary.origin, STORE);
   await waitForInSync(page);
   const entries = Array.from({ length: 300 }, (_, i) => [`card/${i}`, { text: `ü😀 ${i}` }] as const);
   await page.evaluate(
@@ -49,7 +45,7 @@ test("E3, E4: a page's replica follows a deletion and an import, on its disk, to
   epochs.add((await statusOf(page)).epoch);
   expect(await insert(page, "alone", 1)).toMatchObject({ replicas: 1 });
   await page.reload();
-  await replicaOf(page);
+  await waitForReplica(page);
   expect(await readAll(page)).toEqual(new Map([["alone", 1]]));
 
   expect((await ask(primary, "POST", "/import", file)).status).toBe(409);
@@ -67,7 +63,7 @@ test("E3, E4: a page's replica follows a deletion and an import, on its disk, to
   // The history that was begun is the one that a restart finds, on both sides.
   await primary.kill();
   await page.reload();
-  await replicaOf(page);
+  await waitForReplica(page);
   expect(await readAll(page)).toEqual(expected);
   await primary.restart();
   await waitForInSync(page);
@@ -76,16 +72,16 @@ test("E3, E4: a page's replica follows a deletion and an import, on its disk, to
 });
 
 test("E5: what a page queues while an import runs is done when it has ended, once", async ({ context, primary }) => {
-  const page = await openTab(context, `http://localhost:${primary.port}`, STORE);
+  const page = await openTab(context, primary.origin, STORE);
   await waitForInSync(page);
   const lines = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ key: `card/${i}`, value: i, seq: i + 1 }));
-  const url = `http://localhost:${primary.port}/v1/stores/${STORE}/import`;
+  const url = `${primary.origin}/v1/stores/${STORE}/import`;
   const asked = request(url, { method: "POST", headers: await adminHeaders() });
   const answered = new Promise<number | undefined>((resolve) => {
     asked.on("response", (response) => resolve(response.resume().statusCode));
   });
   asked.write(['{"headwater":1,"store":"board","epoch":"e-1"}', ...lines, ""].join("\n"));
-  await page.waitForFunction(() => window.headwater.replica.status.state === "offline", null, POLLING);
+  await waitForStatus(page, ({ state }) => state === "offline");
   const queued = page.evaluate(() =>
     window.headwater.replica.insert("card/0", "queued", { queue: true } as { ack?: unknown }),
   );

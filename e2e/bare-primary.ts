@@ -9,7 +9,6 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "./kit/index.ts";
-import type { StoreStatus } from "./server.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const BIN = join(ROOT, "node_modules", ".bin");
@@ -31,6 +30,20 @@ export default {
   },
 };
 `;
+
+/** What `GET status` tells. */
+export interface StoreStatus {
+  epoch: string;
+  head: number;
+  floor: number;
+  entries: number;
+  secondaries: { id: string; mode: string; state: string; acked: number; lagMs: number }[];
+}
+
+interface Page {
+  entries: { key: string; value: unknown }[];
+  cursor?: string;
+}
 
 export class BarePrimary {
   readonly port: number;
@@ -65,7 +78,7 @@ export class BarePrimary {
     const toml = await readFile(join(ROOT, "wrangler.toml"), "utf8");
     const date = /^compatibility_date = (".*")$/m.exec(toml)![1];
     const flags = /^compatibility_flags = (\[.*\])$/m.exec(toml)![1];
-    await mkdir(join(folder, "state"));
+    await mkdir(this.#state);
     await writeFile(join(folder, "entry.js"), ENTRY);
     await writeFile(
       join(folder, "config.capnp"),
@@ -75,7 +88,7 @@ const config :Workerd.Config = (
     (name = "main", worker = .main),
     (name = "internet", network = (allow = ["public", "private"])),
     (name = "page", disk = (path = ${JSON.stringify(join(ROOT, "dist", "page"))})),
-    (name = "state", disk = (path = ${JSON.stringify(join(folder, "state"))}, writable = true)),
+    (name = "state", disk = (path = ${JSON.stringify(this.#state)}, writable = true)),
   ],
   sockets = [(name = "http", address = "127.0.0.1:${this.port}", http = (), service = "main")],
 );
@@ -116,6 +129,26 @@ const main :Workerd.Worker = (
     throw new Error(`the primary did not start:\n${this.said}`);
   }
 
+  /** Starts it anew, with empty stores. */
+  async reset(): Promise<void> {
+    await this.kill();
+    await rm(this.#state, { recursive: true });
+    await mkdir(this.#state);
+    await this.restart();
+  }
+
+  get origin(): string {
+    return `http://localhost:${this.port}`;
+  }
+
+  url(path: string): string {
+    return `${this.origin}${path}`;
+  }
+
+  get #state(): string {
+    return join(this.#folder, "state");
+  }
+
   /** The one process that it is; undefined while it does not run. */
   get pid(): number | undefined {
     return this.#process?.pid;
@@ -148,6 +181,18 @@ const main :Workerd.Worker = (
   /** All entries of a small store, and the head at which they were read. */
   async list(store: string): Promise<{ entries: { key: string; value: string; seq: number }[]; seq: number }> {
     return (await this.#get(`/v1/stores/${store}/entries?limit=1000`)) as Awaited<ReturnType<BarePrimary["list"]>>;
+  }
+
+  /** All entries of a store, page by page. */
+  async readStore(store: string): Promise<Map<string, unknown>> {
+    const entries = new Map<string, unknown>();
+    for (let cursor: string | undefined = ""; cursor !== undefined;) {
+      const query = new URLSearchParams({ limit: "1000", ...(cursor && { cursor }) });
+      const page = (await this.#get(`/v1/stores/${store}/entries?${query}`)) as Page;
+      for (const { key, value } of page.entries) entries.set(key, value);
+      cursor = page.cursor;
+    }
+    return entries;
   }
 
   async #get(path: string): Promise<unknown> {

@@ -6,12 +6,12 @@ import { ENGINES } from "./browser.ts";
 import { callIn, startEngine } from "./engines.ts";
 import type { Engine, EngineTab } from "./engines.ts";
 import { test as base } from "./fixtures.ts";
-import type { Server } from "./server.ts";
-import type { ReplicaStatus } from "./tab.ts";
+import type { TabStatus } from "./kit/index.ts";
+import type { BarePrimary } from "./bare-primary.ts";
 
 /** Between two attempts of a replica to reach its primary up to ten seconds pass. */
 const PATIENT = { timeout: 30_000, intervals: [50] };
-const IN_SYNC = { state: "following", inSync: true };
+const IN_SYNC = { state: "following", inSync: true } as const;
 
 for (const name of ENGINES) {
   const test = base.extend<{ engine: Engine }>({
@@ -31,14 +31,14 @@ for (const name of ENGINES) {
     },
   });
 
-  test(`${name}: two tabs make one replica, which outlives the tab that started it`, async ({ engine, server }) => {
-    const [first, second] = [await openBoard(engine, server), await openBoard(engine, server)];
+  test(`${name}: two tabs make one replica, which outlives the tab that started it`, async ({ engine, primary }) => {
+    const [first, second] = [await openBoard(engine, primary), await openBoard(engine, primary)];
     await waitForStatus(first, { ...IN_SYNC, persisted: 0 });
     expect(await callIn(first, insert, "a", { cups: 1 })).toEqual({ seq: 1, replicas: 1 });
     await waitForEntries(second, { a: { cups: 1 } });
     await waitForStatus(second, { ...IN_SYNC, persisted: 1 });
 
-    const { secondaries } = await server.status("board");
+    const { secondaries } = await primary.status("board");
     expect(secondaries).toMatchObject([{ mode: "durable", state: "in-sync", acked: 1 }]);
     // Each worker holds a lock for as long as it lives, and the one that writes to the database holds another.
     const { locks, databases } = await callIn(second, lookAtStorage);
@@ -49,23 +49,25 @@ for (const name of ENGINES) {
     await first.close();
     expect(await callIn(second, insert, "b", 2)).toEqual({ seq: 2, replicas: 1 });
     expect(await callIn(second, entries)).toEqual({ a: { cups: 1 }, b: 2 });
-    expect(await server.status("board")).toMatchObject({
+    expect(await primary.status("board")).toMatchObject({
       head: 2,
       secondaries: [{ id: secondaries[0]!.id, acked: 2 }],
     });
-    expect(await server.readStore("board")).toEqual(new Map<string, unknown>(Object.entries({ a: { cups: 1 }, b: 2 })));
+    expect(await primary.readStore("board")).toEqual(
+      new Map<string, unknown>(Object.entries({ a: { cups: 1 }, b: 2 })),
+    );
   });
 
   test(`${name}: a reload without the primary shows everything, and the replica resumes when it is back`, async ({
     engine,
-    server,
+    primary,
   }) => {
-    const [tab, other] = [await openBoard(engine, server), await openBoard(engine, server)];
+    const [tab, other] = [await openBoard(engine, primary), await openBoard(engine, primary)];
     await waitForStatus(tab, IN_SYNC);
     expect(await callIn(tab, insert, "kept", [1, 2, 3])).toEqual({ seq: 1, replicas: 1 });
     await callIn(tab, serviceWorkerReady);
 
-    await server.kill();
+    await primary.kill();
     await tab.reload();
     await waitForReplica(tab);
     expect(await callIn(tab, entries)).toEqual({ kept: [1, 2, 3] });
@@ -73,20 +75,22 @@ for (const name of ENGINES) {
     await waitForStatus(tab, { state: "offline", inSync: false, persisted: 1 });
     expect(await callIn(tab, insert, "lost", 1)).toEqual({ code: "offline", applied: false });
 
-    await server.restart();
+    await primary.restart();
     await waitForStatus(tab, IN_SYNC);
     expect(await callIn(tab, insert, "after", true)).toEqual({ seq: 2, replicas: 1 });
     await waitForEntries(other, { after: true, kept: [1, 2, 3] });
     await waitForStatus(other, { ...IN_SYNC, persisted: 2 });
-    expect((await server.status("board")).secondaries).toMatchObject([{ mode: "durable", state: "in-sync", acked: 2 }]);
+    expect((await primary.status("board")).secondaries).toMatchObject([
+      { mode: "durable", state: "in-sync", acked: 2 },
+    ]);
     const stored = new Map<string, unknown>(Object.entries({ after: true, kept: [1, 2, 3] }));
-    expect(await server.readStore("board")).toEqual(stored);
+    expect(await primary.readStore("board")).toEqual(stored);
   });
 }
 
-async function openBoard(engine: Engine, server: Server): Promise<EngineTab> {
+async function openBoard(engine: Engine, primary: BarePrimary): Promise<EngineTab> {
   const tab = await engine.newTab();
-  await tab.open(server.url("/?store=board"));
+  await tab.open(primary.url("/?store=board"));
   await waitForReplica(tab);
   return tab;
 }
@@ -95,7 +99,7 @@ async function waitForReplica(tab: EngineTab): Promise<void> {
   await expect.poll(() => tab.evaluate("window.headwater !== undefined"), PATIENT).toBe(true);
 }
 
-async function waitForStatus(tab: EngineTab, expected: Partial<ReplicaStatus>): Promise<void> {
+async function waitForStatus(tab: EngineTab, expected: Partial<TabStatus>): Promise<void> {
   await expect.poll(() => callIn(tab, () => window.headwater.replica.status), PATIENT).toMatchObject(expected);
 }
 
@@ -127,7 +131,7 @@ async function lookAtStorage(): Promise<{ locks: string[]; databases: string[] }
   return { locks: held!.map(({ name }) => name!), databases: databases.map(({ name }) => name!) };
 }
 
-/** Resolves when the board can be loaded without its server. */
+/** Resolves when the board can be loaded without its primary. */
 async function serviceWorkerReady(): Promise<void> {
   const { active } = await navigator.serviceWorker.ready;
   while (active!.state !== "activated") {

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "@playwright/test";
 import type { BrowserContext, Page } from "@playwright/test";
-import { crash } from "./kit/index.ts";
+import { crash, statusOf, waitForInSync, waitForStatus } from "./kit/index.ts";
 import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
 import { signal } from "./processes.ts";
-import { POLLING, insert, openTab, statusOf, waitForInSync } from "./tab.ts";
+import { POLLING, insert, openTab } from "./tab.ts";
 
 const ASSETS = join(import.meta.dirname, "..", "dist", "page", "assets");
 
@@ -131,7 +131,7 @@ test("a worker whose script has gone cannot be replaced: operations fail as offl
   await waitForInSync(page);
   await insert(page, "a", 1);
   await own.endSharedWorkers("/assets/worker-");
-  await page.waitForFunction(() => window.headwater.replica.status.state === "offline", null, POLLING);
+  await waitForStatus(page, ({ state }) => state === "offline");
   const failed = await page.evaluate(async () => {
     const begin = performance.now();
     const code = await window.headwater.replica.insert("a", 2).then(
@@ -291,7 +291,7 @@ test("a page that is put away for going back delays nobody, and comes back witho
 }) => {
   const near = await witness.open(context);
   const page = await witness.open(own.context);
-  await Promise.all([near, page].map(waitForInSync));
+  await Promise.all([near, page].map((page) => waitForInSync(page)));
   // A service worker that takes a page over, and a message that is on its way to it, keep it from being put away.
   await page.waitForFunction(() => navigator.serviceWorker.controller?.state === "activated", null, POLLING);
   await page.evaluate(() => {

@@ -7,8 +7,9 @@ import type { BrowserContext, Page } from "@playwright/test";
 import { test } from "./faults.ts";
 import type { Outcome } from "./faults-page.ts";
 import type { Witness } from "./faults-witness.ts";
-import type { Network } from "./kit/network.ts";
-import { POLLING, openTab, waitForInSync } from "./tab.ts";
+import type { Network } from "./kit/index.ts";
+import { waitForInSync, waitForStatus } from "./kit/index.ts";
+import { POLLING, openTab } from "./tab.ts";
 
 /** A connection that ends is noticed at once and made anew, after some failures with a wait of up to 10 s. */
 const RECONNECT_MS = 10_000;
@@ -31,7 +32,7 @@ const UNDELAYED_MS = 800;
 async function begin(witness: Witness, contexts: BrowserContext[], port: number): Promise<[near: Page, far: Page]> {
   const near = await witness.open(contexts[0]!);
   const far = await witness.open(contexts[1]!, { port });
-  await Promise.all([near, far].map(waitForInSync));
+  await Promise.all([near, far].map((page) => waitForInSync(page)));
   await witness.keepWriting(near, "near");
   await witness.keepWriting(far, "far");
   return [near, far];
@@ -55,11 +56,6 @@ const slowest = (outcomes: Outcome[]): number => Math.max(...outcomes.map(({ ms 
 const isOffline = (outcome: Outcome): boolean =>
   outcome.result === "failed" && outcome.code === "offline" && outcome.applied === false;
 
-function cutOff(network: Network): void {
-  network.isRefusing = true;
-  network.drop();
-}
-
 test("connections that are dropped are made again, and nothing is lost", async ({
   browser,
   context,
@@ -82,7 +78,7 @@ test("a browser without network fails its writes as offline, delays nobody, and 
   network,
 }) => {
   const [near, far] = await begin(witness, [context, await browser.newContext()], network.port);
-  cutOff(network);
+  network.cut();
   await waitForTruth(far, ANSWER_MS);
   await expect.poll(() => witness.outcomes("far").filter(isOffline).length).toBeGreaterThan(3);
   expect(await witness.statusOf(far)).toMatchObject({ state: "offline", inSync: false });
@@ -217,29 +213,29 @@ test("a frame that takes longer than the watchdog waits comes through in the end
   browser,
   context,
   primary,
-  network,
+  openNetwork,
 }) => {
-  const near = await openTab(context, `http://localhost:${primary.port}`, "slow");
-  const far = await openTab(await browser.newContext(), `http://localhost:${network.port}`, "slow");
-  await Promise.all([near, far].map(waitForInSync));
-  for (const flow of [network.down, network.up]) flow.bytesPerSecond = SLOW_BYTES_PER_S;
-  await near.evaluate((length) => {
-    void window.headwater.replica.insert("down", "x".repeat(length), { ack: "primary" });
-  }, LARGE);
-  await far.waitForFunction((length) => window.headwater.replica.get("down")?.toString().length === length, LARGE, {
-    ...POLLING,
-    timeout: SLOW_MS,
-  });
-  await far.evaluate((length) => {
-    void window.headwater.replica.insert("up", "x".repeat(length), { queue: true } as object);
-  }, LARGE);
-  await near.waitForFunction((length) => window.headwater.replica.get("up")?.toString().length === length, LARGE, {
-    ...POLLING,
-    timeout: SLOW_MS,
-  });
-  network.heal();
-  await far.waitForFunction(() => window.headwater.replica.status.pending === 0, null, {
-    ...POLLING,
-    timeout: SLOW_MS,
-  });
+  const openSlow = async (store: string): Promise<{ near: Page; far: Page; network: Network }> => {
+    const network = await openNetwork();
+    const near = await openTab(context, primary.origin, store);
+    const far = await openTab(await browser.newContext(), `http://localhost:${network.port}`, store);
+    await Promise.all([near, far].map((page) => waitForInSync(page)));
+    for (const flow of [network.down, network.up]) flow.bytesPerSecond = SLOW_BYTES_PER_S;
+    return { near, far, network };
+  };
+  const [down, up] = [await openSlow("down"), await openSlow("up")];
+  await Promise.all([sendLarge(down.near, down.far), sendLarge(up.far, up.near)]);
+  up.network.heal();
+  await waitForStatus(up.far, ({ pending }) => pending === 0);
 });
+
+/** Queues a large value in one page, and resolves when the other one shows it. */
+async function sendLarge(from: Page, to: Page): Promise<void> {
+  await from.evaluate((length) => {
+    void window.headwater.replica.insert("large", "x".repeat(length), { queue: true } as object);
+  }, LARGE);
+  await to.waitForFunction((length) => window.headwater.replica.get("large")?.toString().length === length, LARGE, {
+    ...POLLING,
+    timeout: SLOW_MS,
+  });
+}

@@ -1,7 +1,8 @@
 // What runs inside the pages of the fault specs: it looks at every state that the page's replica shows, writes without end
 // when told to, and tells both, so that nothing of it is lost with the page.
 
-import type { BoardReplica, ReplicaStatus } from "./tab.ts";
+import type { TabStatus } from "./kit/index.ts";
+import type { BoardReplica } from "./tab.ts";
 
 export type Outcome =
   | { result: "acked"; seq: number; replicas: number; ms: number }
@@ -10,7 +11,7 @@ export type Outcome =
 
 export type WitnessLine =
   | { type: "outcome"; key: string; value: string; outcome: Outcome }
-  | { type: "status"; status: ReplicaStatus }
+  | { type: "status"; status: TabStatus }
   | { type: "violation"; what: string };
 
 export interface PageWitness {
@@ -25,7 +26,7 @@ export interface PageWitness {
   acked(): number;
   /** Everything that has ever been shown. */
   shown(): string[];
-  status(): ReplicaStatus;
+  status(): TabStatus;
   /** How often the replica has stopped following. */
   departures(): number;
   entries(): { key: string; value: unknown; seq: number }[];

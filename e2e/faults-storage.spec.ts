@@ -5,7 +5,8 @@ import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { test } from "./faults.ts";
 import { OwnBrowser, hasDiscardedStorage } from "./own-browser.ts";
-import { POLLING, waitForInSync } from "./tab.ts";
+import { waitForInSync } from "./kit/index.ts";
+import { POLLING } from "./tab.ts";
 
 /** A browser that starts again reads its disk and joins. */
 const RESTARTED_MS = 10_000;
@@ -44,8 +45,7 @@ test("kill -9 of a whole browser amid writes: it starts again with everything th
     );
 
     // Without network it can show only what its disk has kept.
-    network.isRefusing = true;
-    network.drop();
+    network.cut();
     const next = await OwnBrowser.start(profile);
     try {
       const page = await witness.open(next.context, { port: network.port });
@@ -69,7 +69,7 @@ test("the database is deleted under a running replica, which comes back as a new
 }) => {
   const near = await witness.open(context);
   const page = await witness.open(await browser.newContext());
-  await Promise.all([near, page].map(waitForInSync));
+  await Promise.all([near, page].map((page) => waitForInSync(page)));
   await witness.keepWriting(near, "near");
   await witness.keepWriting(page, "page");
   const before = await witness.inSyncAtPrimary();
@@ -111,7 +111,7 @@ test("the disk is full: the replica goes on in memory, says so, and becomes dura
   const { origin } = new URL(near.url());
   await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: QUOTA_BYTES });
   const page = await witness.open(own.context);
-  await Promise.all([near, page].map(waitForInSync));
+  await Promise.all([near, page].map((page) => waitForInSync(page)));
   await witness.keepWriting(near, "near");
   await witness.keepWriting(page, "page");
 

@@ -14,8 +14,9 @@ import type { BrowserContext, Page } from "@playwright/test";
 import type { BarePrimary } from "./bare-primary.ts";
 import { watchPage } from "./faults-page.ts";
 import type { Outcome, WitnessLine } from "./faults-page.ts";
-import { POLLING, replicaOf } from "./tab.ts";
-import type { ReplicaStatus } from "./tab.ts";
+import { waitForReplica } from "./kit/index.ts";
+import type { TabStatus } from "./kit/index.ts";
+import { POLLING } from "./tab.ts";
 
 /** Which worker a page's replica lives in: the board's own, one of another build, one per page, or one with a clock to turn. */
 export type WorkerKind = "board" | "other build" | "dedicated" | "own clock";
@@ -25,7 +26,7 @@ interface PageRecord {
   replica: string;
   kind: WorkerKind;
   /** As it has last told. */
-  status: ReplicaStatus | undefined;
+  status: TabStatus | undefined;
   /** Stopped or put away: it shows nothing to anyone. */
   isSuspended: boolean;
 }
@@ -83,7 +84,7 @@ export class Witness {
 
   /** Watches the page's document, which is new. */
   async follow(page: Page): Promise<void> {
-    await replicaOf(page);
+    await waitForReplica(page);
     const { kind } = this.#pages.get(page)!;
     if (kind === "board") return page.evaluate(() => window.witness.follow(window.headwater.replica));
     // The board's own replica is one of another store there, and does nothing.
@@ -129,7 +130,7 @@ export class Witness {
     return this.#outcomes.filter(({ key }) => key.startsWith(`${name}/`)).map(({ outcome }) => outcome);
   }
 
-  async statusOf(page: Page): Promise<ReplicaStatus> {
+  async statusOf(page: Page): Promise<TabStatus> {
     return page.evaluate(() => window.witness.status());
   }
 

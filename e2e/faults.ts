@@ -1,14 +1,12 @@
-// What fault specs ask for: a primary on the bare runtime that all of them share, a bad network, browsers with a profile
-// of their own, and the witness.
+// What fault specs ask for: a bad network, browsers with a profile of their own, and the witness.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test as base } from "@playwright/test";
-import { BarePrimary } from "./bare-primary.ts";
 import { Witness } from "./faults-witness.ts";
 import { OwnBrowser } from "./own-browser.ts";
-import { Network } from "./kit/network.ts";
+import { test as base } from "./fixtures.ts";
+import { Network } from "./kit/index.ts";
 
 interface FaultFixtures {
   witness: Witness;
@@ -22,15 +20,7 @@ interface FaultFixtures {
   own: OwnBrowser;
 }
 
-export const test = base.extend<FaultFixtures, { primary: BarePrimary }>({
-  primary: [
-    async ({}, use) => {
-      const primary = await BarePrimary.start();
-      await use(primary);
-      await primary.stop();
-    },
-    { scope: "worker" },
-  ],
+export const test = base.extend<FaultFixtures>({
   witness: async ({ primary }, use, { testId }) => {
     const witness = new Witness(primary, `faults-${testId}`);
     await use(witness);

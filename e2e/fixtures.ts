@@ -1,13 +1,28 @@
-// What a spec can ask for besides a browser.
+// What specs can ask for besides a browser.
 
 import { test as base } from "@playwright/test";
-import { Server } from "./server.ts";
+import { BarePrimary } from "./bare-primary.ts";
 
-export const test = base.extend<{ server: Server }>({
-  /** A primary of the test's own. */
-  server: async ({}, use) => {
-    const server = await Server.start();
-    await use(server);
-    await server.stop();
+interface Shared {
+  /** Variables of the worker. */
+  vars: Record<string, string>;
+  /** One for all tests of a kind: to bundle the worker takes longer than most of them. */
+  shared: BarePrimary;
+}
+
+export const test = base.extend<{ primary: BarePrimary }, Shared>({
+  vars: [{ ALLOW_ANONYMOUS: "true" }, { option: true, scope: "worker" }],
+  shared: [
+    async ({ vars }, use) => {
+      const primary = await BarePrimary.start(vars);
+      await use(primary);
+      await primary.stop();
+    },
+    { scope: "worker" },
+  ],
+  /** As if it were the test's own: running, and with empty stores. */
+  primary: async ({ shared }, use) => {
+    await shared.reset();
+    await use(shared);
   },
 });

@@ -1,8 +1,30 @@
-// The HTTP contract as `curl` would see it on a running `npm start`: every route once, and that nothing breaks the primary.
+// What a running `npm start` answers: the HTTP contract as `curl` would see it, every route once; that nothing breaks the primary;
+// and the page, as it is served.
 
-import { expect } from "@playwright/test";
-import { test } from "./fixtures.ts";
-import type { Server } from "./server.ts";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test as base } from "@playwright/test";
+import { freePort, waitForInSync } from "./kit/index.ts";
+import { Served } from "./served.ts";
+import { openTab } from "./tab.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+const test = base.extend<object, { origin: string }>({
+  origin: [
+    async ({}, use) => {
+      const state = await mkdtemp(join(tmpdir(), "headwater-start-"));
+      const port = await freePort();
+      const env = { ...process.env, PORT: String(port), HEADWATER_STATE: state };
+      const served = await Served.start({ folder: ROOT, env, port }, "npm", "start");
+      await use(served.origin);
+      await served.stop();
+      await rm(state, { recursive: true, force: true, maxRetries: 5 });
+    },
+    { scope: "worker" },
+  ],
+});
 
 interface Answer {
   status: number;
@@ -11,8 +33,8 @@ interface Answer {
   headers: Headers;
 }
 
-async function ask(server: Server, path: string, init?: RequestInit): Promise<Answer> {
-  const answer = await fetch(server.url(path), init);
+async function ask(origin: string, path: string, init?: RequestInit): Promise<Answer> {
+  const answer = await fetch(`${origin}${path}`, init);
   const type = answer.headers.get("content-type");
   const text = await answer.text();
   return {
@@ -23,16 +45,16 @@ async function ask(server: Server, path: string, init?: RequestInit): Promise<An
   };
 }
 
-test("every route answers as the contract says", async ({ server }) => {
+test("every route answers as the contract says", async ({ origin }) => {
   const store = "/v1/stores/curl";
   const put = (key: string, body: string, headers: Record<string, string> = {}): Promise<Answer> =>
-    ask(server, `${store}/entries/${encodeURIComponent(key)}`, { method: "PUT", body, headers });
+    ask(origin, `${store}/entries/${encodeURIComponent(key)}`, { method: "PUT", body, headers });
 
   expect(await put("a/b ü?", '{"x":1}')).toMatchObject({ status: 200, body: { seq: 1, replicas: 0 } });
-  const got = await ask(server, `${store}/entries/${encodeURIComponent("a/b ü?")}`);
+  const got = await ask(origin, `${store}/entries/${encodeURIComponent("a/b ü?")}`);
   expect(got).toMatchObject({ status: 200, body: { x: 1 } });
   expect(got.headers.get("etag")).toBe('"1"');
-  expect(await ask(server, `${store}/entries/none`)).toMatchObject({ status: 404, body: { code: "not-found" } });
+  expect(await ask(origin, `${store}/entries/none`)).toMatchObject({ status: 404, body: { code: "not-found" } });
   expect(await put("a/b ü?", "2", { "If-Match": '"9"' })).toMatchObject({
     status: 412,
     body: { code: "conflict", applied: false, check: { seq: 1 } },
@@ -43,30 +65,30 @@ test("every route answers as the contract says", async ({ server }) => {
   const body = JSON.stringify({ ops, checks: [{ key: "new", seq: 2 }] });
   const repeatable = { method: "POST", body, headers: { "Idempotency-Key": "me:1" } };
   for (let count = 0; count < 2; count++) {
-    expect(await ask(server, `${store}/batch`, repeatable)).toMatchObject({
+    expect(await ask(origin, `${store}/batch`, repeatable)).toMatchObject({
       status: 200,
       body: { seq: 3, replicas: 0 },
     });
   }
-  expect(await ask(server, `${store}/entries?limit=1&reverse=true`)).toMatchObject({
+  expect(await ask(origin, `${store}/entries?limit=1&reverse=true`)).toMatchObject({
     body: { entries: [{ key: "c", value: null, seq: 3 }], seq: 3 },
   });
-  expect(await ask(server, `${store}/entries/absent?ack=primary`, { method: "DELETE" })).toMatchObject({
+  expect(await ask(origin, `${store}/entries/absent?ack=primary`, { method: "DELETE" })).toMatchObject({
     status: 200,
     body: { seq: 3 },
   });
-  expect(await ask(server, `${store}/status`)).toMatchObject({
+  expect(await ask(origin, `${store}/status`)).toMatchObject({
     body: { head: 3, floor: 0, entries: 2, secondaries: [] },
   });
 
-  expect(await ask(server, "/healthz")).toMatchObject({ status: 200 });
-  expect((await ask(server, "/metrics?store=curl")).body).toContain("headwater_");
-  const { paths } = (await ask(server, "/openapi.json")).body as { paths: object };
+  expect(await ask(origin, "/healthz")).toMatchObject({ status: 200 });
+  expect((await ask(origin, "/metrics?store=curl")).body).toContain("headwater_");
+  const { paths } = (await ask(origin, "/openapi.json")).body as { paths: object };
   expect(Object.keys(paths)).toContain("/v1/stores/{store}/entries/{key}");
 });
 
-test("the stream tells each snapshot as a line or an event, and resumes", async ({ server }) => {
-  const store = server.url("/v1/stores/stream");
+test("the stream tells each snapshot as a line or an event, and resumes", async ({ origin }) => {
+  const store = `${origin}/v1/stores/stream`;
   const put = async (key: string): Promise<void> =>
     void (await fetch(`${store}/entries/${key}`, { method: "PUT", body: `"${key}"` }));
   await put("a");
@@ -82,7 +104,7 @@ test("the stream tells each snapshot as a line or an event, and resumes", async 
   events.stop();
 });
 
-test("bad input is refused with its code, and changes nothing", async ({ server }) => {
+test("bad input is refused with its code, and changes nothing", async ({ origin }) => {
   const store = "/v1/stores/bad";
   const put = { method: "PUT", body: "1" };
   const cases: [path: string, init: RequestInit, status: number, code: string][] = [
@@ -104,7 +126,7 @@ test("bad input is refused with its code, and changes nothing", async ({ server 
     [`${store}/nothing`, { method: "POST", body: "1" }, 404, "not-found"],
   ];
   for (const [path, init, status, code] of cases) {
-    const answer = await ask(server, path, init);
+    const answer = await ask(origin, path, init);
     expect(answer, `${init.method} ${path}`).toMatchObject({
       status,
       type: "application/problem+json",
@@ -112,24 +134,49 @@ test("bad input is refused with its code, and changes nothing", async ({ server 
     });
   }
   for (const query of ["limit=0", "limit=1001", "limit=x", "cursor=%25", "reverse=maybe"]) {
-    expect(await ask(server, `${store}/entries?${query}`), query).toMatchObject({
+    expect(await ask(origin, `${store}/entries?${query}`), query).toMatchObject({
       status: 400,
       body: { code: "bad-request" },
     });
   }
-  expect(await server.status("bad")).toMatchObject({ head: 0, entries: 0 });
+  expect(await ask(origin, "/v1/stores/bad/status")).toMatchObject({ body: { head: 0, entries: 0 } });
 });
 
-test("garbage on the socket closes it with a reason, and the primary goes on", async ({ server }) => {
+test("garbage on the socket closes it with a reason, and the primary goes on", async ({ origin }) => {
   const closed = await new Promise<CloseEvent>((resolve) => {
-    const socket = new WebSocket(server.url("/v1/stores/garbage/replicate").replace("http", "ws"), "headwater.v1");
+    const socket = new WebSocket(`${origin}/v1/stores/garbage/replicate`.replace("http", "ws"), "headwater.v1");
     socket.onopen = () => socket.send("]{\n");
     socket.onclose = resolve;
   });
   expect(closed).toMatchObject({ code: 4400, reason: "a message is not JSON" });
-  expect(await ask(server, "/v1/stores/garbage/entries/a", { method: "PUT", body: "1" })).toMatchObject({
+  expect(await ask(origin, "/v1/stores/garbage/entries/a", { method: "PUT", body: "1" })).toMatchObject({
     status: 200,
   });
+});
+
+test("the page and its workers live under a strict policy, and nothing of theirs offends it", async ({
+  context,
+  origin,
+}) => {
+  const response = await fetch(`${origin}/`);
+  const policy = response.headers.get("Content-Security-Policy") ?? "";
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).not.toMatch(/unsafe|data:|blob:|\*/);
+  const offences: string[] = [];
+  context.on("console", (message) => {
+    if (message.text().includes("Content Security Policy")) offences.push(message.text());
+  });
+  const page = await openTab(context, origin, "policy");
+  await waitForInSync(page);
+  await page.getByTestId("insert-key").fill("a");
+  await page.getByTestId("insert-value").fill("1");
+  await page.keyboard.press("Enter");
+  await expect(page.locator('[data-testid="entry"][data-key="a"]')).toBeVisible();
+  await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
+  expect(offences).toEqual([]);
+  const api = await fetch(`${origin}/healthz`);
+  expect(api.headers.get("X-Content-Type-Options")).toBe("nosniff");
+  expect(api.headers.get("Content-Security-Policy")).toContain("default-src 'none'");
 });
 
 /** Reads a response line by line, leaving empty lines out. */

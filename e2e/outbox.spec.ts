@@ -4,7 +4,8 @@
 import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { test } from "./fixtures.ts";
-import { insert, openTab, readAll, replicaOf, statusOf, waitForInSync, waitForValue } from "./tab.ts";
+import { statusOf, waitForInSync, waitForReplica, waitForStatus } from "./kit/index.ts";
+import { insert, openTab, readAll, waitForValue } from "./tab.ts";
 
 /** The part of the public API that this spec uses; it sees the product from outside, so it is written down here again. */
 interface QueueingReplica {
@@ -16,6 +17,7 @@ interface QueueingReplica {
   pending(): Pending[];
   subscribePending(subscriber: (event: { type: string; update: Pending }) => void): () => void;
   dismiss(id: string): Promise<boolean>;
+  close(): Promise<void>;
   readonly status: { pending: number; inSync: boolean };
 }
 interface Pending {
@@ -67,13 +69,13 @@ async function isControlled(page: Page): Promise<void> {
 
 test("queued updates survive reloads without a primary, are shown, and are sent in order when it is back", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "queue");
+  const page = await openTab(context, primary.origin, "queue");
   await waitForInSync(page);
   await insert(page, "note", "old");
   await isControlled(page);
-  await server.kill();
+  await primary.kill();
 
   await queue(page, [
     ["note", "first"],
@@ -91,9 +93,9 @@ test("queued updates survive reloads without a primary, are shown, and are sent 
     expect((await pendingOf(page)).map(({ key }) => key)).toEqual(["note", "a", "note", "a", "quiet"]);
     expect(await page.evaluate(() => window.headwater.replica.status.pending)).toBe(5);
     await page.reload();
-    await replicaOf(page);
+    await waitForReplica(page);
   }
-  const sibling = await openTab(context, server.origin, "queue");
+  const sibling = await openTab(context, primary.origin, "queue");
   expect(await readAll(sibling)).toEqual(new Map([["note", "second"]]));
 
   await page.evaluate(() => {
@@ -103,14 +105,14 @@ test("queued updates survive reloads without a primary, are shown, and are sent 
       page.events.push(`${type} ${JSON.stringify(operations)}`);
     });
   });
-  await server.restart();
+  await primary.restart();
   await waitForEmptyOutbox(page);
   await waitForEmptyOutbox(sibling);
   const expected = new Map<string, unknown>([
     ["note", "second"],
     ["quiet", 1],
   ]);
-  expect(await server.readStore("queue")).toEqual(expected);
+  expect(await primary.readStore("queue")).toEqual(expected);
   expect(await readAll(page)).toEqual(expected);
   expect(await readAll(sibling)).toEqual(expected);
   expect(await page.evaluate(() => (window as unknown as OutboxWindow).events)).toEqual([
@@ -121,19 +123,19 @@ test("queued updates survive reloads without a primary, are shown, and are sent 
     'acked [{"insert":{"key":"quiet","value":1}}]',
   ]);
   // Five updates took five seqs: none was done twice.
-  expect((await server.status("queue")).head).toBe(6);
+  expect((await primary.status("queue")).head).toBe(6);
 });
 
 test("a conflict is reported, kept over a reload and dismissed; what was queued behind it is done", async ({
   browser,
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "conflict");
+  const page = await openTab(context, primary.origin, "conflict");
   await waitForInSync(page);
   const { seq } = await insert(page, "card", "mine");
   await isControlled(page);
-  await server.kill();
+  await primary.kill();
   await page.evaluate(
     ([checked, options]) => {
       const { replica } = (window as unknown as OutboxWindow).headwater;
@@ -147,15 +149,15 @@ test("a conflict is reported, kept over a reload and dismissed; what was queued 
   expect(await page.evaluate(() => window.headwater.replica.get("card"))).toBe("mine, later");
   await page.close();
 
-  await server.restart();
-  const other = await openTab(await browser.newContext(), server.origin, "conflict");
+  await primary.restart();
+  const other = await openTab(await browser.newContext(), primary.origin, "conflict");
   await insert(other, "card", "theirs");
-  const back = await openTab(context, server.origin, "conflict");
+  const back = await openTab(context, primary.origin, "conflict");
   await waitForValue(back, "after", 1);
   await expect.poll(() => pendingOf(back)).toEqual([{ key: "card", state: "failed", code: "conflict" }]);
   await waitForValue(back, "card", "theirs");
   await back.reload();
-  await replicaOf(back);
+  await waitForReplica(back);
   expect(await pendingOf(back)).toEqual([{ key: "card", state: "failed", code: "conflict" }]);
   const isOut = await back.evaluate(() => {
     const { replica } = (window as unknown as OutboxWindow).headwater;
@@ -163,7 +165,7 @@ test("a conflict is reported, kept over a reload and dismissed; what was queued 
   });
   expect(isOut).toBe(true);
   await waitForEmptyOutbox(back);
-  expect(await server.readStore("conflict")).toEqual(
+  expect(await primary.readStore("conflict")).toEqual(
     new Map<string, unknown>([
       ["after", 1],
       ["card", "theirs"],
@@ -171,8 +173,8 @@ test("a conflict is reported, kept over a reload and dismissed; what was queued 
   );
 });
 
-test("an optimistic update is seen at once, and taken back when it fails", async ({ context, server }) => {
-  const page = await openTab(context, server.origin, "optimistic");
+test("an optimistic update is seen at once, and taken back when it fails", async ({ context, primary }) => {
+  const page = await openTab(context, primary.origin, "optimistic");
   await waitForInSync(page);
   const seen = await page.evaluate(async () => {
     const { replica } = (window as unknown as OutboxWindow).headwater;
@@ -182,9 +184,9 @@ test("an optimistic update is seen at once, and taken back when it fails", async
     return { ...at, isSettled: replica.entry("a")?.seq === seq && replica.entry("a")?.pending === undefined };
   });
   expect(seen).toEqual({ value: 1, pending: true, isSettled: true });
-  await server.kill();
+  await primary.kill();
   // What is sent before the loss is noticed has an unknown outcome.
-  await page.waitForFunction(() => window.headwater.replica.status.state === "offline");
+  await waitForStatus(page, ({ state }) => state === "offline");
   const failed = await page.evaluate(async () => {
     const { replica } = (window as unknown as OutboxWindow).headwater;
     const refused = replica.insert("a", 2, { optimistic: true });
@@ -200,42 +202,42 @@ test("an optimistic update is seen at once, and taken back when it fails", async
 
 test("many queued updates are done once each, in order, through kills of the primary and of the worker", async ({
   context,
-  server,
+  primary,
 }) => {
   const COUNT = 1500;
-  const page = await openTab(context, server.origin, "many");
+  const page = await openTab(context, primary.origin, "many");
   await waitForInSync(page);
-  await server.kill();
+  await primary.kill();
   await queue(
     page,
     Array.from({ length: COUNT }, (_, index) => [`k${index % 10}`, index]),
     { queue: true },
   );
   for (let round = 0; round < 2; round++) {
-    await server.restart();
+    await primary.restart();
     await page.waitForFunction(
       (left) => (window as unknown as OutboxWindow).headwater.replica.pending().length < left,
       COUNT - 300 * (round + 1),
     );
-    await server.kill();
+    await primary.kill();
   }
   await page.reload();
-  await server.restart();
-  await replicaOf(page);
+  await primary.restart();
+  await waitForReplica(page);
   await waitForEmptyOutbox(page);
   const last = Array.from({ length: 10 }, (_, key): [string, number] => [`k${key}`, COUNT - 10 + key]);
-  expect(await server.readStore("many")).toEqual(new Map(last));
-  expect((await server.status("many")).head).toBe(COUNT);
+  expect(await primary.readStore("many")).toEqual(new Map(last));
+  expect((await primary.status("many")).head).toBe(COUNT);
 });
 
 test("a person writes on the board without a network, and takes notice of what was refused", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "kept");
+  const page = await openTab(context, primary.origin, "kept");
   await waitForInSync(page);
   await insert(page, "card", "mine");
-  await server.kill();
+  await primary.kill();
   await expect(page.getByTestId("status-state")).toHaveText("offline");
   await page.getByTestId("queue").check();
   await page.getByTestId("insert-key").fill("note");
@@ -252,9 +254,9 @@ test("a person writes on the board without a network, and takes notice of what w
 
   // Somebody else is faster.
   await page.close();
-  await server.restart();
-  await fetch(server.url("/v1/stores/kept/entries/card"), { method: "PUT", body: '"theirs"' });
-  const back = await openTab(context, server.origin, "kept");
+  await primary.restart();
+  await fetch(primary.url("/v1/stores/kept/entries/card"), { method: "PUT", body: '"theirs"' });
+  const back = await openTab(context, primary.origin, "kept");
   await expect(back.getByTestId("queued")).toHaveCount(1);
   await expect(back.getByTestId("queued")).toContainText("conflict");
   await expect(back.locator('[data-testid="entry"][data-key="card"]')).toContainText("theirs");
@@ -265,17 +267,17 @@ test("a person writes on the board without a network, and takes notice of what w
 
 test("the outbox's database is deleted under a running page: what it knows is put back, and sent in the old order", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "cleared");
+  const page = await openTab(context, primary.origin, "cleared");
   await waitForInSync(page);
   await isControlled(page);
-  await server.kill();
+  await primary.kill();
   await queue(page, [
     ["note", "first"],
     ["a", 1],
   ]);
-  const name = `headwater:outbox:1:${server.url("/v1/stores/cleared")}`;
+  const name = `headwater:outbox:1:${primary.url("/v1/stores/cleared")}`;
   await page.evaluate((database) => {
     return new Promise<void>((resolve, reject) => {
       const request = indexedDB.deleteDatabase(database);
@@ -291,49 +293,50 @@ test("the outbox's database is deleted under a running page: what it knows is pu
   ]);
   // It is on the disk again, not only in memory.
   await page.reload();
-  await replicaOf(page);
+  await waitForReplica(page);
   expect((await pendingOf(page)).map(({ key }) => key)).toEqual(["note", "a", "note"]);
-  await server.restart();
+  await primary.restart();
   await waitForEmptyOutbox(page);
-  expect(await server.readStore("cleared")).toEqual(
+  expect(await primary.readStore("cleared")).toEqual(
     new Map<string, unknown>([
       ["note", "second"],
       ["a", 1],
     ]),
   );
-  expect((await server.status("cleared")).head).toBe(3);
+  expect((await primary.status("cleared")).head).toBe(3);
 });
 
 /** Opens another replica of the page's store, in place of the board's. */
 async function reopen(page: Page, store: string, options: { identity?: string; token?: string }): Promise<void> {
   await page.evaluate(
     async ([url, asked]) => {
+      await (window as unknown as OutboxWindow).headwater.replica.close();
       window.headwater.replica = await window.headwater.openReplica({ url, ...asked });
     },
     [`/v1/stores/${store}`, options] as const,
   );
 }
 
-test("what one identity has queued is neither shown nor sent under another", async ({ context, server }) => {
-  const ann = await openTab(context, server.origin, "people");
+test("what one identity has queued is neither shown nor sent under another", async ({ context, primary }) => {
+  const ann = await openTab(context, primary.origin, "people");
   await isControlled(ann);
   await reopen(ann, "people", { identity: "ann" });
   await waitForInSync(ann);
-  await server.kill();
+  await primary.kill();
   await queue(ann, [["note", "ann's"]]);
-  const bob = await openTab(context, server.origin, "people");
+  const bob = await openTab(context, primary.origin, "people");
   await reopen(bob, "people", { identity: "bob" });
   expect(await pendingOf(bob)).toEqual([]);
   expect(await readAll(bob)).toEqual(new Map());
   await queue(bob, [["other", "bob's"]]);
   await ann.close();
-  await server.restart();
+  await primary.restart();
   await waitForEmptyOutbox(bob);
   await waitForInSync(bob);
-  expect(await server.readStore("people")).toEqual(new Map([["other", "bob's"]]));
+  expect(await primary.readStore("people")).toEqual(new Map([["other", "bob's"]]));
   await reopen(bob, "people", { identity: "ann" });
   await waitForEmptyOutbox(bob);
-  expect(await server.readStore("people")).toEqual(
+  expect(await primary.readStore("people")).toEqual(
     new Map([
       ["other", "bob's"],
       ["note", "ann's"],
@@ -343,25 +346,25 @@ test("what one identity has queued is neither shown nor sent under another", asy
 
 test("a replica that cannot come to the primary makes room for one that can, with its copy and its outbox", async ({
   context,
-  server,
+  primary,
 }) => {
-  const stuck = await openTab(context, server.origin, "elsewhere");
+  const stuck = await openTab(context, primary.origin, "elsewhere");
   // No socket can carry this token.
   await reopen(stuck, "room", { token: "not a token" });
-  await stuck.waitForFunction(() => window.headwater.replica.status.state === "offline");
+  await waitForStatus(stuck, ({ state }) => state === "offline");
   await queue(stuck, [["note", "queued"]]);
-  const other = await openTab(context, server.origin, "room");
+  const other = await openTab(context, primary.origin, "room");
   await waitForInSync(other);
   expect((await statusOf(other)).persisted).not.toBeNull();
   await waitForEmptyOutbox(other);
   await waitForEmptyOutbox(stuck);
-  expect(await server.readStore("room")).toEqual(new Map([["note", "queued"]]));
+  expect(await primary.readStore("room")).toEqual(new Map([["note", "queued"]]));
   expect(await statusOf(stuck)).toMatchObject({ persisted: null, inSync: false });
   expect((await statusOf(stuck)).lastError).toMatch(/another replica keeps the local copy/);
 });
 
-test("a replica that keeps nothing has no outbox", async ({ context, server }) => {
-  const page = await openTab(context, server.origin, "nothing");
+test("a replica that keeps nothing has no outbox", async ({ context, primary }) => {
+  const page = await openTab(context, primary.origin, "nothing");
   const refused = await page.evaluate(async () => {
     const { openReplica } = window.headwater as unknown as {
       openReplica(this: void, options: object): Promise<QueueingReplica>;

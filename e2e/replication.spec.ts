@@ -2,27 +2,18 @@
 
 import { expect } from "@playwright/test";
 import { test } from "./fixtures.ts";
-import {
-  POLLING,
-  insert,
-  openTab,
-  readAll,
-  replicaOf,
-  statusOf,
-  waitForInSync,
-  waitForSeq,
-  waitForValue,
-} from "./tab.ts";
+import { statusOf, waitForInSync, waitForReplica, waitForStatus } from "./kit/index.ts";
+import { POLLING, insert, openTab, readAll, waitForSeq, waitForValue } from "./tab.ts";
 
 test("5,000 pairs are inserted, four more browsers join, and all five replicas hold all pairs", async ({
   browser,
-  server,
+  primary,
 }) => {
   const pairs = Array.from(
     { length: 5000 },
     (_, index) => [`pair/${index}`, { index, text: `value ${index}` }] as const,
   );
-  const writer = await openTab(await browser.newContext(), server.origin, "founding");
+  const writer = await openTab(await browser.newContext(), primary.origin, "founding");
   const last = await writer.evaluate(async (all) => {
     const { replica } = window.headwater;
     const acks = await Promise.all(all.map(([key, value]) => replica.insert(key, value)));
@@ -32,25 +23,25 @@ test("5,000 pairs are inserted, four more browsers join, and all five replicas h
 
   const joining = [];
   for (let count = 0; count < 4; count++)
-    joining.push(await openTab(await browser.newContext(), server.origin, "founding"));
+    joining.push(await openTab(await browser.newContext(), primary.origin, "founding"));
   const expected = new Map<string, unknown>(pairs);
   for (const page of [writer, ...joining]) {
     await waitForSeq(page, last);
     expect(await readAll(page)).toEqual(expected);
     await waitForInSync(page);
   }
-  expect(await server.readStore("founding")).toEqual(expected);
+  expect(await primary.readStore("founding")).toEqual(expected);
 
   // With five replicas in sync, one more write is on all five disks when it is acknowledged.
   expect(await insert(writer, "one more", true)).toEqual({ seq: 5001, replicas: 5 });
   for (const page of joining) expect((await statusOf(page)).persisted).toBe(5001);
 });
 
-test("three tabs of one browser share one replica", async ({ context, server }) => {
+test("three tabs of one browser share one replica", async ({ context, primary }) => {
   const tabs = [];
-  for (let count = 0; count < 3; count++) tabs.push(await openTab(context, server.origin, "shared"));
-  await Promise.all(tabs.map(waitForInSync));
-  expect((await server.status("shared")).secondaries).toMatchObject([{ mode: "durable", state: "in-sync" }]);
+  for (let count = 0; count < 3; count++) tabs.push(await openTab(context, primary.origin, "shared"));
+  await Promise.all(tabs.map((page) => waitForInSync(page)));
+  expect((await primary.status("shared")).secondaries).toMatchObject([{ mode: "durable", state: "in-sync" }]);
   expect(await insert(tabs[0]!, "a", 1)).toEqual({ seq: 1, replicas: 1 });
   await Promise.all(tabs.map((tab) => waitForValue(tab, "a", 1)));
 
@@ -63,11 +54,11 @@ test("three tabs of one browser share one replica", async ({ context, server }) 
 test("a write in one tab is seen in another tab and in another browser, and at once in its own", async ({
   browser,
   context,
-  server,
+  primary,
 }) => {
-  const writer = await openTab(context, server.origin, "seen");
-  const sibling = await openTab(context, server.origin, "seen");
-  const stranger = await openTab(await browser.newContext(), server.origin, "seen");
+  const writer = await openTab(context, primary.origin, "seen");
+  const sibling = await openTab(context, primary.origin, "seen");
+  const stranger = await openTab(await browser.newContext(), primary.origin, "seen");
   const own = await writer.evaluate(async () => {
     const { replica } = window.headwater;
     await replica.insert("note", "fresh");
@@ -80,9 +71,9 @@ test("a write in one tab is seen in another tab and in another browser, and at o
   await writer.waitForFunction(() => window.headwater.replica.get("note") === undefined);
 });
 
-test("a person inserts, watches and removes entries on the board", async ({ browser, context, server }) => {
-  const mine = await openTab(context, server.origin, "people");
-  const yours = await openTab(await browser.newContext(), server.origin, "people");
+test("a person inserts, watches and removes entries on the board", async ({ browser, context, primary }) => {
+  const mine = await openTab(context, primary.origin, "people");
+  const yours = await openTab(await browser.newContext(), primary.origin, "people");
   await mine.getByTestId("insert-key").fill("tea");
   await mine.getByTestId("insert-value").fill('{"cups": 2}');
   await mine.keyboard.press("Enter");
@@ -92,21 +83,21 @@ test("a person inserts, watches and removes entries on the board", async ({ brow
     .getByRole("button", { name: /remove/i })
     .click();
   await expect(mine.locator('[data-testid="entry"][data-key="tea"]')).toHaveCount(0);
-  expect(await server.readStore("people")).toEqual(new Map());
+  expect(await primary.readStore("people")).toEqual(new Map());
 });
 
 test("reloading while the primary is gone still shows everything, and the replica resumes when it is back", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "offline");
+  const page = await openTab(context, primary.origin, "offline");
   await waitForInSync(page);
   await insert(page, "kept", [1, 2, 3]);
   await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
 
-  await server.kill();
+  await primary.kill();
   await page.reload();
-  await replicaOf(page);
+  await waitForReplica(page);
   expect(await readAll(page)).toEqual(new Map([["kept", [1, 2, 3]]]));
   await expect(page.locator('[data-testid="entry"][data-key="kept"]')).toBeVisible();
   const failure = await page.evaluate(() =>
@@ -117,10 +108,10 @@ test("reloading while the primary is gone still shows everything, and the replic
   );
   expect(failure).toMatchObject({ code: "offline", applied: false });
 
-  await server.restart();
+  await primary.restart();
   await waitForInSync(page);
   expect(await insert(page, "after", true)).toMatchObject({ replicas: 1 });
-  expect(await server.readStore("offline")).toEqual(
+  expect(await primary.readStore("offline")).toEqual(
     new Map<string, unknown>([
       ["after", true],
       ["kept", [1, 2, 3]],
@@ -128,14 +119,14 @@ test("reloading while the primary is gone still shows everything, and the replic
   );
 });
 
-test("V2 a first screen reads what is stored without waiting for all of it", async ({ context, server }) => {
-  const first = await openTab(context, server.origin, "first-screen");
+test("V2 a first screen reads what is stored without waiting for all of it", async ({ context, primary }) => {
+  const first = await openTab(context, primary.origin, "first-screen");
   await waitForInSync(first);
   await insert(first, "kept", "old");
   await insert(first, "gone", 1);
   await first.evaluate(() => window.headwater.replica.remove("gone"));
   const { seq } = await insert(first, "kept", { is: "new" });
-  await server.kill();
+  await primary.kill();
   const page = await context.newPage();
   await page.goto(first.url(), { waitUntil: "commit" });
   await page.waitForFunction(() => window.headwater !== undefined, null, POLLING);
@@ -159,9 +150,9 @@ test("V2 a first screen reads what is stored without waiting for all of it", asy
 
 test("R2 a replica of some prefixes holds only those, and can wait for a write outside of them", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "partial");
+  const page = await openTab(context, primary.origin, "partial");
   await insert(page, "a/1", 1);
   const { seq } = await insert(page, "b/1", 2);
   const shown = await page.evaluate(async (url) => {
@@ -180,18 +171,23 @@ test("R2 a replica of some prefixes holds only those, and can wait for a write o
   expect(seq).toBe(2);
 });
 
-test("kill -9 of the primary amid writes loses nothing that was acknowledged", async ({ browser, context, server }) => {
-  const writer = await openTab(context, server.origin, "killed");
-  const watcher = await openTab(await browser.newContext(), server.origin, "killed");
+test("kill -9 of the primary amid writes loses nothing that was acknowledged", async ({
+  browser,
+  context,
+  primary,
+}) => {
+  const writer = await openTab(context, primary.origin, "killed");
+  const watcher = await openTab(await browser.newContext(), primary.origin, "killed");
   await Promise.all([waitForInSync(writer), waitForInSync(watcher)]);
   for (let round = 0; round < 3; round++) {
     const outcomes = writer.evaluate(writeUntilTold, `round${round}`);
     await writer.waitForFunction(() => (window.ackedSoFar ?? 0) >= 40);
-    await server.kill();
-    await server.restart();
+    await primary.kill();
+    await Promise.all([writer, watcher].map((page) => waitForStatus(page, ({ state }) => state === "offline")));
+    await primary.restart();
     await writer.evaluate(() => (window.isTold = true));
     const { acked, never } = await outcomes;
-    const stored = await server.readStore("killed");
+    const stored = await primary.readStore("killed");
     expect(acked.filter((key) => !stored.has(key))).toEqual([]);
     expect(never.filter((key) => stored.has(key))).toEqual([]);
     await Promise.all([waitForInSync(writer), waitForInSync(watcher)]);

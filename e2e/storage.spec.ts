@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { test } from "./fixtures.ts";
-import { insert, openTab, readAll, replicaOf, statusOf, waitForInSync, waitForValue } from "./tab.ts";
+import { statusOf, waitForInSync, waitForReplica } from "./kit/index.ts";
+import { insert, openTab, readAll, waitForValue } from "./tab.ts";
 
 const ASSETS = join(import.meta.dirname, "..", "dist", "page", "assets");
 /** What came before the present format. */
@@ -27,11 +28,11 @@ function makeDatabase(name: string): Promise<void> {
 
 test("what an older version of the format has left is deleted, unless that version is still open", async ({
   context,
-  server,
+  primary,
 }) => {
   const blank = await context.newPage();
-  await blank.goto(server.url("/healthz"));
-  const nameOf = (store: string): string => `headwater:${OLD_VERSION}:${server.url(`/v1/stores/${store}`)}`;
+  await blank.goto(primary.url("/healthz"));
+  const nameOf = (store: string): string => `headwater:${OLD_VERSION}:${primary.url(`/v1/stores/${store}`)}`;
   await blank.evaluate(makeDatabase, nameOf("left"));
   await blank.evaluate(makeDatabase, nameOf("used"));
   await blank.evaluate((name) => {
@@ -42,22 +43,22 @@ test("what an older version of the format has left is deleted, unless that versi
       });
     });
   }, nameOf("used"));
-  for (const store of ["left", "used"]) await waitForInSync(await openTab(context, server.origin, store));
+  for (const store of ["left", "used"]) await waitForInSync(await openTab(context, primary.origin, store));
   await expect.poll(() => databases(blank)).not.toContain(nameOf("left"));
   expect(await databases(blank)).toContain(nameOf("used"));
 });
 
 test("records that are damaged are discarded, and the replica comes back as a new one with everything", async ({
   context,
-  server,
+  primary,
 }) => {
-  const page = await openTab(context, server.origin, "damaged");
+  const page = await openTab(context, primary.origin, "damaged");
   await waitForInSync(page);
   await insert(page, "a", 1);
-  const [before] = (await server.status("damaged")).secondaries;
+  const [before] = (await primary.status("damaged")).secondaries;
   const [name] = (await databases(page)).filter((one) => one?.endsWith("/damaged"));
   // The worker must let go first: it lingers for the page that might come next.
-  await page.goto(server.url("/healthz"));
+  await page.goto(primary.url("/healthz"));
   await page.waitForFunction(async (lock) => {
     return !(await navigator.locks.query()).held?.some((held) => held.name === lock);
   }, name);
@@ -72,64 +73,60 @@ test("records that are damaged are discarded, and the replica comes back as a ne
       };
     });
   }, name);
-  await page.goto(`${server.origin}/?store=damaged`);
-  await replicaOf(page);
+  await page.goto(`${primary.origin}/?store=damaged`);
+  await waitForReplica(page);
   await waitForInSync(page);
   expect(await readAll(page)).toEqual(new Map([["a", 1]]));
-  const [after] = (await server.status("damaged")).secondaries;
+  const [after] = (await primary.status("damaged")).secondaries;
   expect(after!.id).not.toBe(before!.id);
   // What is on the disk now is whole.
   await page.reload();
-  await replicaOf(page);
+  await waitForReplica(page);
   await waitForInSync(page);
-  expect((await server.status("damaged")).secondaries).toMatchObject([{ id: after!.id }]);
+  expect((await primary.status("damaged")).secondaries).toMatchObject([{ id: after!.id }]);
 });
 
-test.describe(() => {
-  // Its worker is made of a text, which the page's policy would not let run.
-  test.use({ bypassCSP: true });
-
-  test("without usable storage the replica works in memory, is not waited for, and says why", async ({
-    browser,
-    context,
-    server,
-  }) => {
-    const writer = await openTab(await browser.newContext(), server.origin, "none");
-    await waitForInSync(writer);
-    const page = await openTab(context, server.origin, "elsewhere");
-    const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
-    await page.evaluate(
-      async ([url, worker]) => {
-        const code = `import ${JSON.stringify(worker)};
-          IDBFactory.prototype.open = () => { throw new DOMException("none here", "InvalidStateError"); };`;
-        const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-        window.headwater.replica = await window.headwater.openReplica({
-          url,
-          worker: (name) => new SharedWorker(blob, { type: "module", name }),
-        });
+test("without usable storage the replica works in memory, is not waited for, and says why", async ({
+  browser,
+  context,
+  primary,
+}) => {
+  const writer = await openTab(await browser.newContext(), primary.origin, "none");
+  await waitForInSync(writer);
+  const page = await openTab(context, primary.origin, "elsewhere");
+  const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
+  await page.evaluate(
+    async ([url, worker]) => {
+      const code = `import ${JSON.stringify(worker)};
+        IDBFactory.prototype.open = () => { throw new DOMException("none here", "InvalidStateError"); };`;
+      const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+      window.headwater.replica = await window.headwater.openReplica({
+        url,
+        worker: (name) => new SharedWorker(blob, { type: "module", name }),
+      });
+    },
+    ["/v1/stores/none", primary.url(`/assets/${script}`)] as const,
+  );
+  await insert(writer, "a", 1);
+  await waitForValue(page, "a", 1);
+  const status = await statusOf(page, { store: "none" });
+  expect(status).toMatchObject({ state: "following", inSync: false, persisted: null });
+  expect(status.lastError).toMatch(/local storage cannot be used: .*none here/);
+  expect(await insert(page, "b", 2)).toMatchObject({ replicas: 1 });
+  const refused = await page.evaluate(() =>
+    window.headwater.replica.insert("c", 3, { queue: true } as object).then(
+      () => "kept",
+      (error: unknown) => {
+        const { code, applied } = error as { code: string; applied: boolean };
+        return { code, applied };
       },
-      ["/v1/stores/none", server.url(`/assets/${script}`)] as const,
-    );
-    await insert(writer, "a", 1);
-    await waitForValue(page, "a", 1);
-    expect(await statusOf(page)).toMatchObject({ state: "following", inSync: false, persisted: null });
-    expect((await statusOf(page)).lastError).toMatch(/local storage cannot be used: .*none here/);
-    expect(await insert(page, "b", 2)).toMatchObject({ replicas: 1 });
-    const refused = await page.evaluate(() =>
-      window.headwater.replica.insert("c", 3, { queue: true } as object).then(
-        () => "kept",
-        (error: unknown) => {
-          const { code, applied } = error as { code: string; applied: boolean };
-          return { code, applied };
-        },
-      ),
-    );
-    expect(refused).toEqual({ code: "unavailable", applied: false });
-  });
+    ),
+  );
+  expect(refused).toEqual({ code: "unavailable", applied: false });
 });
 
-test("the browser is asked to keep what it stores, and says whether it will", async ({ context, server }) => {
-  const page = await openTab(context, server.origin, "kept");
+test("the browser is asked to keep what it stores, and says whether it will", async ({ context, primary }) => {
+  const page = await openTab(context, primary.origin, "kept");
   const answers = await page.evaluate(async () => {
     const { replica } = window.headwater as unknown as { replica: { requestPersistence(): Promise<boolean> } };
     return [await replica.requestPersistence(), await navigator.storage.persisted()];

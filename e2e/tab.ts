@@ -1,7 +1,9 @@
-// What specs do with a tab that shows the board: read and write through `window.headwater`, and wait for what it shows.
+// What specs do with a tab that shows the board, besides what the kit can: read and write through `window.headwater`, and wait
+// for what it shows.
 
-import { expect } from "@playwright/test";
 import type { BrowserContext, Page } from "@playwright/test";
+import { openTabs } from "./kit/index.ts";
+import type { TabStatus } from "./kit/index.ts";
 
 /** The part of the public API that specs use; they see the product from outside, so it is written down here again. */
 export interface BoardReplica {
@@ -12,20 +14,8 @@ export interface BoardReplica {
   remove(key: string): Promise<{ seq: number; replicas: number }>;
   caughtUp(options?: { atLeast?: number }): Promise<void>;
   subscribe(interest: object, subscriber: () => void): () => void;
-  readonly status: ReplicaStatus;
+  readonly status: TabStatus;
   subscribeStatus(subscriber: () => void): () => void;
-}
-
-export interface ReplicaStatus {
-  state: string;
-  epoch: string | null;
-  seq: number;
-  head: number;
-  lagMs: number;
-  inSync: boolean;
-  persisted: number | null;
-  pending: number;
-  lastError: string | null;
 }
 
 declare global {
@@ -49,15 +39,8 @@ export const POLLING = { polling: 50 };
 
 /** Opens the board of a store in a new tab and waits until its replica can be read. */
 export async function openTab(context: BrowserContext, origin: string, store: string): Promise<Page> {
-  const page = await context.newPage();
-  await page.goto(`${origin}/?store=${store}`);
-  await replicaOf(page);
-  return page;
-}
-
-/** Waits until the page's replica can be read. */
-export async function replicaOf(page: Page): Promise<void> {
-  await page.waitForFunction(() => window.headwater?.replica !== undefined, null, POLLING);
+  const [page] = await openTabs(context, `${origin}/?store=${store}`, 1);
+  return page!;
 }
 
 /** Everything that the tab's replica shows, by key. */
@@ -72,10 +55,6 @@ export async function insert(page: Page, key: string, value: unknown): Promise<{
   return page.evaluate(([k, v]) => window.headwater.replica.insert(k as string, v), [key, value]);
 }
 
-export async function statusOf(page: Page): Promise<ReplicaStatus> {
-  return page.evaluate(() => window.headwater.replica.status);
-}
-
 /** Waits until the tab's replica shows the primary's state at `seq` or a later one. */
 export async function waitForSeq(page: Page, seq: number): Promise<void> {
   await page.evaluate((atLeast) => window.headwater.replica.caughtUp({ atLeast }), seq);
@@ -87,10 +66,4 @@ export async function waitForValue(page: Page, key: string, value: unknown): Pro
     ([k, text]) => JSON.stringify(window.headwater.replica.get(k as string)) === text,
     [key, JSON.stringify(value)],
   );
-}
-
-/** Waits until the tab's replica is in the in-sync set. */
-export async function waitForInSync(page: Page): Promise<void> {
-  await page.waitForFunction(() => window.headwater.replica.status.inSync, null, POLLING);
-  expect(await statusOf(page)).toMatchObject({ state: "following", inSync: true });
 }
