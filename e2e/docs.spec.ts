@@ -1,61 +1,62 @@
 // The docs, taken at their word: the quick start is done as it is written, line by line, and every sample is compiled against
 // the package that is packed, and run where that can be.
 
-import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { expect, test as base } from "@playwright/test";
+import { expect } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { FreshApp, cloneInto, pack } from "./fresh-app.ts";
-import { freePort } from "./kit/index.ts";
+import { CHROMIUM_ARGS, locateBrowser } from "./browser.ts";
+import { freePort, openTabs, waitForInSync } from "./kit/index.ts";
+import { INSTALL_MS, at, lines, test } from "./packed.ts";
 import { readSamples } from "./samples.ts";
 import type { Sample } from "./samples.ts";
 
-const INSTALL_MS = 180_000;
-const PORT_IN_DOCS = "localhost:8787";
-const QUIET = { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CI: "1" };
-
 const samples = readSamples();
-const marked = (...marks: string[]): Sample[] => samples.filter(({ mark }) => marks.includes(mark));
 
-interface Board {
-  app: FreshApp;
-  origin: string;
-}
-
-const test = base.extend<object, { board: Board; app: FreshApp }>({
-  /** The app of the quick start, as who follows it has it in the end. */
-  board: [
-    async ({}, use) => {
-      const app = await FreshApp.empty("quick-start");
-      await cloneInto(join(app.folder, "headwater"));
-      let origin = "";
-      for (const { mark, text } of samples.filter(({ page }) => page === "docs/quick-start.md")) {
-        if (mark === "run") app.type(at(origin, text));
-        else if (mark === "start") origin = await app.start(QUIET, 0, "sh", "-c", text);
-        else await app.write(mark, text);
-      }
-      await use({ app, origin });
-      await app.remove();
-    },
-    { scope: "worker", timeout: INSTALL_MS },
-  ],
-  /** Where all other samples are. */
-  app: [
-    async ({}, use) => {
-      const tarball = await pack();
-      const packages = ["vite", "wrangler", "react", "react-dom", "vue", "zod", "@playwright/test"];
-      const types = ["@types/react", "@types/react-dom", "@types/node", "@cloudflare/workers-types"];
-      const app = await FreshApp.create("samples", tarball, [...packages, ...types]);
-      for (const sample of samples) await app.write(pathOf(sample), sample.text);
-      await use(app);
-      await app.remove();
-      await rm(dirname(tarball), { recursive: true, force: true });
-    },
-    { scope: "worker", timeout: INSTALL_MS },
-  ],
+test.beforeAll(async ({ app }) => {
+  for (const sample of samples) await app.write(pathOf(sample), sample.text);
 });
 
-test("who follows the quick start has two tabs that share a store", async ({ browser, board: { origin } }) => {
+const marked = (...marks: string[]): Sample[] => samples.filter(({ mark }) => marks.includes(mark));
+
+test("who follows the quick start has an app that was made, whose tabs share a store", async ({
+  context,
+  quickStart,
+}) => {
+  const { origin } = quickStart.groceries;
+  const [one, other] = await openTabs(context, origin, 2);
+  for (const page of [one!, other!]) await expect(page.getByRole("listitem")).toContainText(["Bread"]);
+  await waitForInSync(one!);
+  await one!.getByLabel("Add an item").fill("Tea");
+  await one!.keyboard.press("Enter");
+  await expect(other!.getByRole("listitem")).toContainText(["Bread", "Tea"]);
+  await expect(one!.locator("output")).toHaveText("on 1 screen");
+});
+
+test("that app compiles, and its own tests pass", async ({ quickStart }) => {
+  test.setTimeout(INSTALL_MS);
+  const { app } = quickStart.groceries;
+  app.run("npm", "run", "check");
+  // Its own configuration, with the browser that is here. Each test has a primary of its own, whose starts take most of its time.
+  const launchOptions = { executablePath: process.env.HEADWATER_CHROMIUM ?? locateBrowser(), args: CHROMIUM_ARGS };
+  const here = JSON.stringify({ fullyParallel: true, workers: 2, use: { launchOptions } });
+  await app.write(
+    "here.config.ts",
+    `import own from "./playwright.config.ts";\nexport default { ...own, ...${here} };\n`,
+  );
+  expect(app.run("npm", "test", "--", "--config", "here.config.ts")).toContain("2 passed");
+});
+
+test("the commands of the command line do what its page says", ({ quickStart }) => {
+  const { app, origin } = quickStart.groceries;
+  const commands = marked("run").filter(({ page }) => page === "docs/guides/command-line.md");
+  const said = commands.map(({ text }) => app.type(lines(origin, text))).join("");
+  expect(said).toContain('"Groceries"\na longer text\ncard/1\t{"text":"Tea"}\ncard/2\t"a longer text"\n');
+  expect(said).toContain("exit code 1\n");
+  expect(app.run("headwater", "--url", origin, "get", "notes", "title")).toBe('"Shopping"\n');
+  expect(app.run("headwater", "--url", origin, "list", "notes", "--prefix", "card/")).toBe('card/3\t{"text":"Milk"}\n');
+});
+
+test("who writes the app by hand has the same, and a second browser", async ({ browser, quickStart }) => {
+  const { origin } = quickStart.board;
   const ann = await browser.newContext();
   const one = await ann.newPage();
   const other = await ann.newPage();
@@ -92,11 +93,11 @@ test("every sample of TypeScript says what it is for, and compiles", async ({ ap
   compile(others, "es2023,dom,dom.iterable", "node,react");
 });
 
-test("samples for a page run in a page", async ({ browser, app, board }) => {
+test("samples for a page run in a page", async ({ browser, app, quickStart }) => {
   app.run("vite", "build");
   const port = await freePort();
   const args = ["preview", "--host", "127.0.0.1", "--strictPort", "--port", `${port}`];
-  const origin = await app.start({ PRIMARY: board.origin }, port, "vite", ...args);
+  const origin = await app.start({ PRIMARY: quickStart.board.origin }, port, "vite", ...args);
   for (const { name } of marked("page")) {
     await test.step(name, async () => {
       const context = await browser.newContext();
@@ -112,17 +113,25 @@ test("samples for a page run in a page", async ({ browser, app, board }) => {
   }
 });
 
-test("samples for Node run on Node", ({ app, board: { origin } }) => {
+test("samples for Node run on Node", ({ app, quickStart }) => {
+  const { origin } = quickStart.board;
   for (const sample of marked("node")) app.run("node", "--input-type=module-typescript", "-e", at(origin, sample.text));
 });
 
-test("samples of workers can be deployed", ({ app, board }) => {
-  for (const sample of marked("worker")) app.run("wrangler", "deploy", "--dry-run", pathOf(sample));
-  for (const { text } of marked("dry-run")) board.app.type(`${text.trim()} --dry-run`);
+test("samples of workers can be deployed", async ({ app, quickStart }) => {
+  // One bundle of all takes as long as that of one. Each must have what a worker must have.
+  const imports = marked("worker").map(
+    (sample, index) => `import app${index}, { Primary as Primary${index} } from "./${pathOf(sample)}";`,
+  );
+  const names = imports.map((_, index) => `app${index}, Primary${index}`);
+  const end = `export default [${names.join(", ")}];\nexport { Primary0 as Primary };\n`;
+  await app.write("all.ts", `${imports.join("\n")}\n${end}`);
+  app.run("wrangler", "deploy", "--dry-run", "all.ts");
+  for (const { text } of marked("dry-run")) quickStart.board.app.type(`${text.trim()} --dry-run`);
 });
 
-test("samples of tests pass under Playwright", async ({ app, board: { origin } }, { project }) => {
-  const use = { ...project.use, baseURL: origin };
+test("samples of tests pass under Playwright", async ({ app, quickStart }, { project }) => {
+  const use = { ...project.use, baseURL: quickStart.board.origin };
   await app.write(
     "playwright.config.js",
     `export default ${JSON.stringify({ testDir: "test", testMatch: "**", use })}`,
@@ -134,9 +143,6 @@ type Run = (name: string) => Promise<unknown>;
 
 /** A sample's file in the app. */
 const pathOf = ({ mark, name }: Sample): string => `${/^\w+$/.test(mark) ? mark : "file"}/${name}`;
-
-/** Where the docs say 8787, and something else may be there on this machine. */
-const at = (origin: string, text: string): string => text.replaceAll(PORT_IN_DOCS, origin.replace("http://", ""));
 
 async function write(page: Page, text: string): Promise<void> {
   await page.getByLabel("What is to be done").fill(text);

@@ -1,16 +1,13 @@
 // An app outside of this project that installs the package as its users do: from the tarball, with nothing else but what it
-// names. Its files are those of a folder under apps/, or those that `headwater init` makes.
+// names. Its files are those of a folder under apps/, or what the commands make that are run there.
 
-import { spawn, spawnSync } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
-import { stripVTControlCharacters } from "node:util";
+import { Served } from "./served.ts";
 
 const ROOT = join(import.meta.dirname, "..");
-const START_MS = 60_000;
 
 /** Packs the project; returns the tarball's path, in a folder of its own. */
 export async function pack(): Promise<string> {
@@ -30,7 +27,7 @@ export class FreshApp {
   #folder: string;
   /** What is removed with it. */
   readonly #top: string;
-  readonly #running: ChildProcess[] = [];
+  readonly #running: Served[] = [];
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -51,19 +48,13 @@ export class FreshApp {
       devDependencies: Record<string, string>;
     };
     const pinned = others.map((other) => `${other}@${manifest.devDependencies[other]}`);
-    return FreshApp.#install(folder, tarball, ...pinned);
-  }
-
-  /** The app that the packed command line makes, with what it names. */
-  static async init(tarball: string): Promise<FreshApp> {
-    const folder = await mkdtemp(join(tmpdir(), "headwater-init-"));
-    run(folder, "npm", "exec", "--yes", "--prefer-offline", `--package=${tarball}`, "--", "headwater", "init");
-    return FreshApp.#install(folder, tarball);
-  }
-
-  static #install(folder: string, ...packages: string[]): FreshApp {
-    run(folder, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...packages);
+    run(folder, "npm", "install", tarball, ...pinned);
     return new FreshApp(folder);
+  }
+
+  /** Another one to run commands with, which stays in the present folder. */
+  here(): FreshApp {
+    return new FreshApp(this.#folder);
   }
 
   /** Runs one of the app's commands to its end; returns what it has printed. */
@@ -94,42 +85,15 @@ export class FreshApp {
 
   /** Starts one of the app's commands; resolves with where it says that it serves: at `port`, if that is not 0. */
   async start(env: Record<string, string>, port: number, command: string, ...args: string[]): Promise<string> {
-    const child = spawn(command, args, {
-      cwd: this.#folder,
-      env: { ...process.env, ...env, PATH: pathOf(this.#folder) },
-      // A group of its own, so that it ends with all that it has started.
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#running.push(child);
-    const address = new RegExp(`http://[\\w.]+:${port === 0 ? "\\d+" : port}\\b`);
-    let said = "";
-    const ready = new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${command} does not serve:\n${said}`)), START_MS);
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on("data", (text: Buffer) => {
-          said += stripVTControlCharacters(text.toString());
-          const [origin] = address.exec(said) ?? [];
-          if (origin === undefined) return;
-          clearTimeout(timer);
-          resolve(origin);
-        });
-      }
-    });
-    const ended = once(child, "exit").then(() => Promise.reject(new Error(`${command} has ended:\n${said}`)));
-    ended.catch(() => {}); // That it ends later is as it should be.
-    return Promise.race([ready, ended]);
+    const start = { folder: this.#folder, env: { ...process.env, ...env, PATH: pathOf(this.#folder) }, port };
+    const served = await Served.start(start, command, ...args);
+    this.#running.push(served);
+    return served.origin;
   }
 
   /** Ends what was started. */
   async stop(): Promise<void> {
-    for (const child of this.#running.splice(0)) {
-      if (child.exitCode !== null) continue;
-      // What has started others in groups of their own ends them; only then its output is closed.
-      const ended = once(child, "close");
-      process.kill(-child.pid!, "SIGTERM");
-      await ended;
-    }
+    for (const served of this.#running.splice(0)) await served.stop();
   }
 
   async remove(): Promise<void> {
@@ -143,7 +107,18 @@ const pathOf = (folder: string): string =>
   [join(folder, "node_modules", ".bin"), join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
 
 function run(folder: string, command: string, ...args: string[]): string {
-  const env = { ...process.env, PATH: pathOf(folder), WRANGLER_SEND_METRICS: "false" };
+  const env = {
+    ...process.env,
+    PATH: pathOf(folder),
+    WRANGLER_SEND_METRICS: "false",
+    // Playwright asks for colours, which nobody sees here.
+    FORCE_COLOR: "0",
+    // A person answers npx, and types no options that only save time.
+    npm_config_yes: "true",
+    npm_config_audit: "false",
+    npm_config_fund: "false",
+    npm_config_prefer_offline: "true",
+  };
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, env, encoding: "utf8" });
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
   return stdout;

@@ -7,7 +7,7 @@ import { defineConfig } from "vitepress";
 import type { MarkdownRenderer } from "vitepress";
 
 const root = join(import.meta.dirname, "..", "..");
-const guides = ["auth", "offline", "react", "testing", "deploying", "data", "cost"];
+const guides = ["auth", "offline", "react", "testing", "command-line", "deploying", "data", "cost"];
 
 export default defineConfig({
   title: "Headwater",
@@ -65,7 +65,7 @@ export default defineConfig({
 });
 
 function titleOf(guide: string): string {
-  return guide === "react" ? "React, Vue, Svelte, Solid" : guide[0]!.toUpperCase() + guide.slice(1);
+  return guide === "react" ? "React, Vue, Svelte, Solid" : (guide[0]!.toUpperCase() + guide.slice(1)).replace("-", " ");
 }
 
 /**
