@@ -1,4 +1,4 @@
-// Who is let in: replicas with tokens that expire, tokens that allow little, and the page under a strict policy.
+// Who is let in: replicas with tokens that expire, and tokens that allow little.
 
 import { once } from "node:events";
 import { createServer } from "node:http";

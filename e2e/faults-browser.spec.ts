@@ -115,7 +115,8 @@ test("a worker whose script has gone cannot be replaced: operations fail as offl
   own,
   primary,
 }) => {
-  const page = await openTab(own.context, `http://localhost:${primary.port}`, "gone");
+  const OTHER = { store: "other" };
+  const page = await openTab(own.context, primary.origin, "gone");
   await waitForInSync(page);
   const script = readdirSync(ASSETS).find((name) => /^worker-.*\.js$/.test(name))!;
   await page.evaluate(
@@ -128,10 +129,10 @@ test("a worker whose script has gone cannot be replaced: operations fail as offl
     },
     ["/v1/stores/other", `/assets/${script}`] as const,
   );
-  await waitForInSync(page);
+  await waitForInSync(page, OTHER);
   await insert(page, "a", 1);
   await own.endSharedWorkers("/assets/worker-");
-  await waitForStatus(page, ({ state }) => state === "offline");
+  await waitForStatus(page, ({ state }) => state === "offline", OTHER);
   const failed = await page.evaluate(async () => {
     const begin = performance.now();
     const code = await window.headwater.replica.insert("a", 2).then(
@@ -142,7 +143,7 @@ test("a worker whose script has gone cannot be replaced: operations fail as offl
   });
   expect(failed).toMatchObject({ code: "offline", shown: 1 });
   expect(failed.ms).toBeLessThan(OFFLINE_MS);
-  expect((await statusOf(page)).lastError).toMatch(/could not be started|has died/);
+  expect((await statusOf(page, OTHER)).lastError).toMatch(/could not be started|has died/);
 });
 
 test("the lock's holder is closed while others write, and the next one becomes durable", async ({

@@ -9,6 +9,7 @@ import { DevPrimary, freePort } from "./kit/index.ts";
 import { readSamples } from "./samples.ts";
 
 export const INSTALL_MS = 180_000;
+export const QUICK_START = "docs/quick-start.md";
 /** With which the docs sign, and which the app that they make is started with. */
 const SECRET = "any text of at least thirty-two bytes";
 const PORT_IN_DOCS = "localhost:8787";
@@ -72,7 +73,7 @@ export const test = base.extend<object, Packed>({
       try {
         await cloneInto(join(app.folder, "headwater"));
         const sites: Site[] = [];
-        for (const { mark, text } of readSamples().filter(({ page }) => page === "docs/quick-start.md")) {
+        for (const { mark, text } of readSamples().filter(({ page }) => page === QUICK_START)) {
           if (mark === "run") app.type(lines(sites.at(-1)?.origin ?? `http://${PORT_IN_DOCS}`, text));
           else if (mark !== "start") await app.write(mark, text);
           else sites.push({ app: app.here(), origin: await app.start(await quiet(), 0, "sh", "-c", text) });
