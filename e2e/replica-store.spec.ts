@@ -13,7 +13,7 @@ import { build } from "vite";
 import { OwnBrowser, hasDiscardedStorage } from "./own-browser.ts";
 
 const PAGE = join(import.meta.dirname, "..", "web", "testing", "replica-store-page.ts");
-const ROUNDS = 6;
+const ROUNDS = 4;
 
 type Durability = "relaxed" | "strict";
 
