@@ -90,6 +90,7 @@ async function run(log: string[] | undefined, command: string, ...args: string[]
   });
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text: Buffer) => log?.push(text.toString()));
   if (child.pid !== undefined) running.add(child.pid);
+  const closed = new Promise((resolve) => child.once("close", resolve));
   const limit = setTimeout(() => {
     console.log(`${command} has not ended after ${STEP_MS / 60_000} minutes and is stopped`);
     end(child.pid, "SIGKILL");
@@ -102,8 +103,11 @@ async function run(log: string[] | undefined, command: string, ...args: string[]
     child.once("exit", (code) => resolve(code ?? 1));
   });
   clearTimeout(limit);
+  if (child.pid === undefined) return status;
   end(child.pid, "SIGKILL");
-  running.delete(child.pid!);
+  running.delete(child.pid);
+  // What it has said last may still be on its way.
+  if (log) await closed;
   return status;
 }
 
