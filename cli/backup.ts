@@ -18,7 +18,7 @@ interface Begun {
 
 /** Writes an export to a file, or to stdout. A file gets its name only when it is whole. */
 export async function exportStore(connection: Connection, output: Output, file: string): Promise<void> {
-  const { entries } = await connection.status();
+  const { entries } = await connection.connect().status();
   const progress = new Progress(entries, (lines) => `${formatCount(lines)} of ${formatCount(entries)} entries`);
   const part = file === "-" ? undefined : await Part.create(file);
   const meter = new Meter();
