@@ -1,11 +1,23 @@
 // The inspector on the board: what it shows of a store, what its faults do to the guarantees, and whether people can use it.
 
 import { AxeBuilder } from "@axe-core/playwright";
-import { expect } from "@playwright/test";
+import { expect, test as base } from "@playwright/test";
 import type { Browser, BrowserContextOptions, Locator, Page, TestInfo } from "@playwright/test";
-import { test } from "./fixtures.ts";
 import { statusOf, waitForStatus } from "./kit/index.ts";
+import { Server } from "./server.ts";
 import { insert, openTab, readAll, replicaOf, waitForInSync } from "./tab.ts";
+
+const test = base.extend<object, { server: Server }>({
+  /** One for all tests, each of which has stores of its own. */
+  server: [
+    async ({}, use) => {
+      const server = await Server.start();
+      await use(server);
+      await server.stop();
+    },
+    { scope: "worker" },
+  ],
+});
 
 const outcome = (page: Page, key: string, value: unknown): Promise<unknown> =>
   page.evaluate(
@@ -226,7 +238,7 @@ const LOOKS: [string, BrowserContextOptions][] = [
 
 for (const [look, options] of LOOKS) {
   test(`it can be read by everyone, ${look}`, async ({ browser, server }, testInfo) => {
-    const page = await openInspected(browser, server.origin, "looks", { ...options, reducedMotion: "reduce" });
+    const page = await openInspected(browser, server.origin, `looks-${look}`, { ...options, reducedMotion: "reduce" });
     await insert(page, "card/1", { text: "Tea" });
     await insert(page, "card/2", "Milk");
     await page.getByTestId("fault-stalled").click();

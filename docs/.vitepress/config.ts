@@ -7,7 +7,7 @@ import { defineConfig } from "vitepress";
 import type { MarkdownRenderer } from "vitepress";
 
 const root = join(import.meta.dirname, "..", "..");
-const guides = ["auth", "offline", "react", "testing", "deploying", "data", "cost"];
+const guides = ["auth", "offline", "react", "testing", "inspector", "deploying", "data", "cost"];
 
 export default defineConfig({
   title: "Headwater",
