@@ -7,7 +7,16 @@ import { defineConfig } from "vitepress";
 import type { MarkdownRenderer } from "vitepress";
 
 const root = join(import.meta.dirname, "..", "..");
-const guides = ["auth", "offline", "react", "testing", "deploying", "data", "cost"];
+const guides = {
+  auth: "Auth",
+  offline: "Offline",
+  react: "React, Vue, Svelte, Solid",
+  "tanstack-db": "TanStack DB",
+  testing: "Testing",
+  deploying: "Deploying",
+  data: "Data",
+  cost: "Cost",
+};
 
 export default defineConfig({
   title: "Headwater",
@@ -37,7 +46,7 @@ export default defineConfig({
           { text: "Concepts", link: "/docs/concepts" },
         ],
       },
-      { text: "Guides", items: guides.map((name) => ({ text: titleOf(name), link: `/docs/guides/${name}` })) },
+      { text: "Guides", items: Object.entries(guides).map(([name, text]) => ({ text, link: `/docs/guides/${name}` })) },
       {
         text: "Reference",
         items: [
@@ -63,10 +72,6 @@ export default defineConfig({
     ],
   },
 });
-
-function titleOf(guide: string): string {
-  return guide === "react" ? "React, Vue, Svelte, Solid" : guide[0]!.toUpperCase() + guide.slice(1);
-}
 
 /**
  * The site knows fewer files than the repository. A link to one that is no page loses its target, and must be there all the
