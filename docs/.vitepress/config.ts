@@ -2,9 +2,10 @@
 // that a relative link is right there and here.
 
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { defineConfig } from "vitepress";
-import type { MarkdownRenderer } from "vitepress";
+import type { MarkdownEnv, MarkdownRenderer } from "vitepress";
+import { entries, toPage } from "./reference.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const guides = {
@@ -30,7 +31,7 @@ export default defineConfig({
   // That of the repository builds the board.
   vite: { configFile: false },
   themeConfig: {
-    search: { provider: "local" },
+    search: { provider: "local", options: { _render: toSearched } },
     outline: [2, 3],
     nav: [
       { text: "Quick start", link: "/docs/quick-start" },
@@ -47,6 +48,7 @@ export default defineConfig({
         ],
       },
       { text: "Guides", items: Object.entries(guides).map(([name, text]) => ({ text, link: `/docs/guides/${name}` })) },
+      { text: "API", items: entries.map(({ name, page }) => ({ text: name, link: `/docs/reference/${page}` })) },
       {
         text: "Reference",
         items: [
@@ -72,6 +74,11 @@ export default defineConfig({
     ],
   },
 });
+
+/** What the search reads of a page. Of those of the reference there is no file. */
+function toSearched(text: string, env: MarkdownEnv, markdown: MarkdownRenderer): Promise<string> {
+  return markdown.renderAsync(text || (toPage(basename(env.path, ".md")) ?? ""), env);
+}
 
 /**
  * The site knows fewer files than the repository. A link to one that is no page loses its target, and must be there all the
