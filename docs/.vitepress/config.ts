@@ -14,6 +14,7 @@ const guides = {
   react: "React, Vue, Svelte, Solid",
   "tanstack-db": "TanStack DB",
   testing: "Testing",
+  inspector: "Inspector",
   deploying: "Deploying",
   data: "Data",
   cost: "Cost",
