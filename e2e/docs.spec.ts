@@ -43,7 +43,7 @@ const test = base.extend<object, { board: Board; app: FreshApp }>({
   app: [
     async ({}, use) => {
       const tarball = await pack();
-      const packages = ["vite", "wrangler", "react", "react-dom", "vue", "zod", "@playwright/test"];
+      const packages = ["vite", "wrangler", "react", "react-dom", "vue", "@tanstack/db", "zod", "@playwright/test"];
       const types = ["@types/react", "@types/react-dom", "@types/node", "@cloudflare/workers-types"];
       const app = await FreshApp.create("samples", tarball, [...packages, ...types]);
       for (const sample of samples) await app.write(pathOf(sample), sample.text);
