@@ -5,13 +5,14 @@ import { spawnSync } from "node:child_process";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { build } from "esbuild";
+import { build as bundle } from "vite";
 
 const root = join(import.meta.dirname, "..");
 const output = join(root, "dist", "package");
 const PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
 
 rmSync(output, { recursive: true, force: true });
-for (const project of ["web", "worker", "cli", "e2e"]) compile(join(project, "package.tsconfig.json"));
+for (const project of ["web", "web/inspector", "worker", "cli", "e2e"]) compile(join(project, "package.tsconfig.json"));
 await build({
   entryPoints: [join(root, "web", "replica", "worker.ts")],
   outfile: join(output, "replica-worker.js"),
@@ -21,6 +22,19 @@ await build({
   legalComments: "inline",
 });
 writeFileSync(join(output, "replica-worker.d.ts"), "export {};\n");
+// With its styles and charts in it, which no compiler and not every bundler would find.
+await bundle({
+  configFile: false,
+  root,
+  logLevel: "warn",
+  build: {
+    lib: { entry: join(root, "web", "inspector", "index.ts"), formats: ["es"], fileName: "inspector" },
+    outDir: output,
+    emptyOutDir: false,
+    copyPublicDir: false,
+    target: "es2023",
+  },
+});
 pointToWorker(join(output, "web", "client.js"));
 cpSync(join(root, "cli", "templates", "app"), join(output, "cli", "templates", "app"), { recursive: true });
 

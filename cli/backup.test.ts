@@ -42,6 +42,10 @@ test("a store of 100,000 entries is imported, exported, deleted and imported aga
   expect(jsonOf(await headwater("delete", "big", "--yes"))).toMatchObject({ entries: 0 });
   const again = await run(["import", "big", "-"], { url: primary.url, input: readFileSync(other, "utf8") });
   expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/^big: 100,000 entries at seq \d+\n$/) });
+  await headwater("put", "big", "other", "1");
+  const replaced = jsonOf(await headwater("import", "big", other, "--replace"));
+  expect(replaced).toMatchObject({ entries: ENTRIES });
+  expect((await headwater("get", "big", "other")).code).toBe(1);
 });
 
 test("an export to stdout is the file; where no file can be, none is begun", async () => {

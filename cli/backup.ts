@@ -18,7 +18,7 @@ interface Begun {
 
 /** Writes an export to a file, or to stdout. A file gets its name only when it is whole. */
 export async function exportStore(connection: Connection, output: Output, file: string): Promise<void> {
-  const { entries } = await connection.status();
+  const { entries } = await connection.connect().status();
   const progress = new Progress(entries, (lines) => `${formatCount(lines)} of ${formatCount(entries)} entries`);
   const part = file === "-" ? undefined : await Part.create(file);
   const meter = new Meter();
@@ -42,7 +42,12 @@ export async function exportStore(connection: Connection, output: Output, file: 
   }
 }
 
-export async function importStore(connection: Connection, output: Output, file: string): Promise<void> {
+export async function importStore(
+  connection: Connection,
+  output: Output,
+  file: string,
+  isReplacing: boolean,
+): Promise<void> {
   const bytes = file === "-" ? 0 : (await stat(file)).size;
   const progress = new Progress(bytes, (done) => `${formatBytes(done)} of ${formatBytes(bytes)} sent`);
   const source = file === "-" ? process.stdin : createReadStream(file);
@@ -52,7 +57,7 @@ export async function importStore(connection: Connection, output: Output, file: 
   try {
     // Node wants to be told that a body is streamed.
     const init = { method: "POST", body, duplex: "half" };
-    await report(output, connection.store, await connection.ask("/import", init));
+    await report(output, connection.store, await connection.ask(`/import${isReplacing ? "?replace=true" : ""}`, init));
   } finally {
     progress.end();
   }

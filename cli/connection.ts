@@ -11,18 +11,7 @@ export interface Address {
   token: string | undefined;
 }
 
-/** What `GET status` tells. */
-export interface StoreStatus {
-  epoch: string;
-  head: number;
-  floor: number;
-  entries: number;
-  secondaries: { id: string; mode: string; state: string; acked: number; lagMs: number }[];
-}
-
 type Fetch = typeof fetch;
-
-const STATUS_PATIENCE_MS = 10_000;
 
 export class Connection {
   readonly store: string;
@@ -47,11 +36,6 @@ export class Connection {
   connect(around: (fetch: Fetch) => Fetch = (fetch) => fetch): PrimaryClient {
     const options = { url: this.#url, fetch: around((...request) => this.#fetch(...request)) };
     return connectPrimary(this.#token === undefined ? options : { ...options, token: this.#token });
-  }
-
-  async status(): Promise<StoreStatus> {
-    const response = await this.ask("/status", { signal: AbortSignal.timeout(STATUS_PATIENCE_MS) });
-    return (await response.json()) as StoreStatus;
   }
 
   /** One request, whose answer is a success; everything else is thrown as it is by the client. */

@@ -117,10 +117,11 @@ function addStoreCommands(program: Command, output: Output): void {
     .action((store: string, file: string, _: object, command: Command) =>
       exportStore(connect(store, command), output, file),
     );
-  onStore(program, "import", "read an export back into a store without entries; takes admin")
+  onStore(program, "import", "read an export back, whole or not at all; takes admin")
     .addArgument(FILE)
-    .action((store: string, file: string, _: object, command: Command) =>
-      importStore(connect(store, command), output, file),
+    .option("--replace", "in place of the entries that there are; they stay if the import fails")
+    .action((store: string, file: string, { replace }: { replace?: true }, command: Command) =>
+      importStore(connect(store, command), output, file, replace === true),
     );
   onStore(program, "delete", "remove everything that a store holds; takes admin")
     .option("--yes", "say that you mean it")

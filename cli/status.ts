@@ -1,11 +1,12 @@
 // `status`: what the primary of a store says of itself and of its secondaries.
 
-import type { Connection, StoreStatus } from "./connection.ts";
+import type { StoreStatus } from "../web/client.ts";
+import type { Connection } from "./connection.ts";
 import { paint, toShown } from "./output.ts";
 import type { Output } from "./output.ts";
 
 export async function status(connection: Connection, output: Output): Promise<void> {
-  const status = await connection.status();
+  const status = await connection.connect().status();
   await output.result(status, () => describe(connection.store, status));
 }
 

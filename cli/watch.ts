@@ -23,7 +23,7 @@ export async function watch(
 async function findState(connection: Connection, since: string): Promise<NonNullable<WatchOptions["since"]>> {
   const [, epoch, seq] = /^(?:(.+):)?(\d+)$/.exec(since) ?? [];
   if (seq === undefined) throw new CommandFailedError("usage", `--since takes SEQ or EPOCH:SEQ, not ${since}`);
-  return { epoch: epoch ?? (await connection.status()).epoch, seq: Number(seq) };
+  return { epoch: epoch ?? (await connection.connect().status()).epoch, seq: Number(seq) };
 }
 
 /** The client connects anew by itself. That it asks again shows that the connection was lost. */

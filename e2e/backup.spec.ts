@@ -5,7 +5,7 @@ import { expect } from "@playwright/test";
 import { SignJWT } from "jose";
 import type { BarePrimary } from "./bare-primary.ts";
 import { test } from "./fixtures.ts";
-import { statusOf, waitForInSync, waitForReplica, waitForStatus } from "./kit/index.ts";
+import { statusOf, waitForInSync, waitForReplica } from "./kit/index.ts";
 import { POLLING, insert, openTab, readAll } from "./tab.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
@@ -71,26 +71,28 @@ test("E3, E4: a page's replica follows a deletion and an import, on its disk, to
   expect(await insert(page, "card/0", "new")).toEqual({ seq: seq + 1, replicas: 1 });
 });
 
-test("E5: what a page queues while an import runs is done when it has ended, once", async ({ context, primary }) => {
+test("E2, E5: a page goes on while an import runs, and shows what it has brought when it has ended", async ({
+  context,
+  primary,
+}) => {
   const page = await openTab(context, primary.origin, STORE);
   await waitForInSync(page);
+  const { epoch } = await statusOf(page);
   const lines = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ key: `card/${i}`, value: i, seq: i + 1 }));
-  const url = `${primary.origin}/v1/stores/${STORE}/import`;
+  const url = `${primary.origin}/v1/stores/${STORE}/import?replace=true`;
   const asked = request(url, { method: "POST", headers: await adminHeaders() });
   const answered = new Promise<number | undefined>((resolve) => {
     asked.on("response", (response) => resolve(response.resume().statusCode));
   });
   asked.write(['{"headwater":1,"store":"board","epoch":"e-1"}', ...lines, ""].join("\n"));
-  await waitForStatus(page, ({ state }) => state === "offline");
-  const queued = page.evaluate(() =>
-    window.headwater.replica.insert("card/0", "queued", { queue: true } as { ack?: unknown }),
-  );
+  const { seq } = await insert(page, "meanwhile", true);
+  expect(await statusOf(page)).toMatchObject({ state: "following", epoch });
   asked.end('{"seq":3000,"entries":3000}\n');
   expect(await answered).toBe(200);
-  expect((await queued).seq).toBe(3001);
+  await page.waitForFunction((old) => window.headwater.replica.status.epoch !== old, epoch, POLLING);
   await waitForInSync(page);
-  expect(await readAll(page)).toEqual(
-    new Map<string, unknown>([...lines.keys()].map((i) => [`card/${i}`, i === 0 ? "queued" : i])),
-  );
-  expect((await primary.status(STORE)).head).toBe(3001);
+  expect(await readAll(page)).toEqual(new Map<string, unknown>([...lines.keys()].map((i) => [`card/${i}`, i])));
+  const { head } = await primary.status(STORE);
+  expect(head).toBe(Math.max(3000, seq + 1));
+  expect(await insert(page, "card/0", "new")).toEqual({ seq: head + 1, replicas: 1 });
 });

@@ -166,7 +166,9 @@ test("the page and its workers live under a strict policy, and nothing of theirs
   context.on("console", (message) => {
     if (message.text().includes("Content Security Policy")) offences.push(message.text());
   });
-  const page = await openTab(context, origin, "policy");
+  // The inspector brings styles and charts of its own.
+  const page = await openTab(context, origin, "policy&inspect");
+  await expect(page.getByTestId("in-sync-count")).toHaveText("1");
   await waitForInSync(page);
   await page.getByTestId("insert-key").fill("a");
   await page.getByTestId("insert-value").fill("1");

@@ -60,13 +60,16 @@ test("a page of plain TypeScript", async ({ browser, plain, primary }) => {
   plain.run("vite", "build");
   for (const way of WAYS) {
     const origin = await serve(plain, way, primary.origin);
-    const [one, other] = await openTwo(browser, `${origin}#plain-${way}`);
+    const [one, other] = await openTwo(browser, `${origin}?inspect#plain-${way}`);
     await insert(one, "title", `served by ${way}`);
     for (const [index, page] of [one, other].entries()) {
       await insert(page, `card/${index}`, { text: `card ${index}` });
       await expect(other.locator("#title")).toHaveText(`served by ${way}`);
     }
     await expect(one.locator("#cards li")).toHaveText(["card 0", "card 1"]);
+    await edit(one, "title", "edited in the inspector");
+    await expect(other.locator("#title")).toHaveText("edited in the inspector");
+    await expect(other.getByTestId("secondary")).toHaveCount(2);
     const refusal = await one.evaluate(() =>
       window.headwater.replica.insert("card/2", { text: 2 }).catch((error: unknown) => {
         const { code, applied, message } = error as { code: string; applied: boolean; message: string };
@@ -136,6 +139,15 @@ async function serve(app: FreshApp, way: (typeof WAYS)[number], primary: string)
   const port = await freePort();
   await app.start({ PRIMARY: primary }, port, "vite", way, "--host", "127.0.0.1", "--strictPort", "--port", `${port}`);
   return `http://127.0.0.1:${port}/`;
+}
+
+/** As a person edits an entry in the inspector. */
+async function edit(page: Page, key: string, text: string): Promise<void> {
+  const row = page.locator(`[data-testid="entry"][data-key="${key}"]`);
+  await row.getByTestId("entry-value").click();
+  await row.getByTestId("entry-editor-value").fill(text);
+  await row.getByTestId("entry-editor-save").click();
+  await expect(row.getByTestId("entry-editor")).toHaveCount(0);
 }
 
 /** The same page in two browsers, both with a durable replica. */

@@ -51,7 +51,7 @@ export const test = base.extend<object, Packed>({
   ],
   app: [
     async ({ tarball }, use) => {
-      const packages = ["vite", "wrangler", "react", "react-dom", "vue", "zod", "@playwright/test"];
+      const packages = ["vite", "wrangler", "react", "react-dom", "vue", "@tanstack/db", "zod", "@playwright/test"];
       const types = ["@types/react", "@types/react-dom", "@types/node", "@cloudflare/workers-types"];
       const app = await FreshApp.create("samples", tarball, [...packages, ...types]);
       await use(app);

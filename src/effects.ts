@@ -117,6 +117,8 @@ export interface SecondaryStatus {
   head: number;
   /** For how long `seq` has been below `head`; 0 when it is not. */
   lagMs: number;
+  /** The name by which the primary's own status tells of it; null before it has one. */
+  secondaryId: string | null;
   /** Writers wait for it. */
   inSync: boolean;
   /** The seq up to which the copy is on disk; null when it is kept in memory only. */

@@ -106,6 +106,7 @@ export class Secondary {
       seq: this.#seq,
       head: this.#head,
       lagMs: this.#behindSince === undefined ? 0 : now - this.#behindSince,
+      secondaryId: this.#secondaryId,
       inSync: this.#membership?.inSync ?? false,
       persisted: this.#mode === "durable" ? this.#persistedSeq : null,
       pending: this.#outbox.size,

@@ -85,7 +85,11 @@ test("C1 a walk by seq in parts gives every key's latest state once, and never s
 function newMemoryDisk(): PrimaryDisk {
   disksMade += 1;
   const store = new MemoryStore(`epoch-${disksMade}`);
-  return { use: async (body) => body(() => store) };
+  const open = (): MemoryStore => {
+    store.dropLoading(); // As a disk is found by whoever opens it anew.
+    return store;
+  };
+  return { use: async (body) => body(open) };
 }
 let disksMade = 0;
 

@@ -78,17 +78,24 @@ export interface PrimaryPersistence extends PrimaryStore {
   apply(commit: Commit, now: number): number;
   /** Gives up what a compaction names. */
   compact(compaction: Compaction): void;
-  /** E2: Loading was begun and has not ended: what is here is no state of any history yet. */
-  readonly isLoading: boolean;
   /**
    * E3, E4: Gives up all entries, and begins the history `epoch` at the next seq, which nothing older can be continued to.
-   * Clients' records stay. With `isLoading` it is filled by `load` and serves nobody until `endLoading`.
+   * Clients' records stay.
    */
-  clear(epoch: string, isLoading?: boolean): void;
+  clear(epoch: string): void;
+  /**
+   * E2: Begins to load entries aside: the store is what it is and goes on, until `endLoading`. What was loaded before is
+   * given up, and whoever opens the store anew finds nothing of it.
+   */
+  beginLoading(): void;
   /** Writes changes, at most one per key, over those that were loaded before. */
   load(changes: readonly Change<Json>[]): void;
-  /** What was loaded is the state at `seq` or, where seqs have come further, at the present head. */
-  endLoading(seq: number): void;
+  /** How many keys were loaded. */
+  countLoaded(): number;
+  /** As `clear`, with what was loaded for entries: as the state at `seq` or, where seqs have come further, at the next one. */
+  endLoading(epoch: string, seq: number): void;
+  /** Gives up what was loaded. */
+  dropLoading(): void;
 }
 
 /** Whether a transaction has happened shows only when the persistence is opened anew. */
@@ -236,11 +243,11 @@ export class MemoryStore implements PrimaryPersistence {
   epoch: string;
   head = 0;
   floor = 0;
-  isLoading = false;
   readonly #entries = new OrderedMap<Entry<Json>>();
   // A key that is written again is taken out and put back, so that iteration is by seq.
   readonly #changes = new Map<string, Change<Json>>();
   readonly #clients = new Map<string, { record: ClientRecord; touchedAt: number }>();
+  readonly #loaded = new Map<string, Change<Json>>();
   readonly #limit: PageLimit;
 
   constructor(epoch: string, limit = PART_LIMIT) {
@@ -292,24 +299,43 @@ export class MemoryStore implements PrimaryPersistence {
     return commit.changes.length + commit.clients.size;
   }
 
-  clear(epoch: string, isLoading = false): void {
+  clear(epoch: string): void {
     this.epoch = epoch;
-    this.isLoading = isLoading;
     this.head += 1;
     this.floor = this.head;
     this.#entries.clear();
     this.#changes.clear();
   }
 
-  load(changes: readonly Change<Json>[]): void {
-    this.#write(changes);
+  beginLoading(): void {
+    this.dropLoading();
   }
 
-  endLoading(seq: number): void {
-    this.#dropTombstones(Infinity);
-    this.isLoading = false;
+  load(changes: readonly Change<Json>[]): void {
+    for (const change of changes) {
+      this.#loaded.delete(change.key);
+      this.#loaded.set(change.key, change);
+    }
+  }
+
+  countLoaded(): number {
+    return this.#loadedEntries().length;
+  }
+
+  endLoading(epoch: string, seq: number): void {
+    this.clear(epoch);
+    this.#write(this.#loadedEntries());
+    this.dropLoading();
     this.head = Math.max(this.head, seq);
     this.floor = this.head;
+  }
+
+  dropLoading(): void {
+    this.#loaded.clear();
+  }
+
+  #loadedEntries(): Entry<Json>[] {
+    return [...this.#loaded.values()].filter((change): change is Entry<Json> => "value" in change);
   }
 
   #write(changes: readonly Change<Json>[]): void {

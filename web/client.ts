@@ -30,7 +30,15 @@ export type { Observed } from "./observed.ts";
 export type { Acknowledged, CaughtUpOptions, Replica, ReplicaStatus } from "./page-replica.ts";
 export type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 export { connectPrimary } from "./primary-client.ts";
-export type { ListPage, PrimaryClient, PrimaryOptions, WatchOptions, WatchedStep } from "./primary-client.ts";
+export type {
+  ListPage,
+  PrimaryClient,
+  PrimaryOptions,
+  SecondaryRow,
+  StoreStatus,
+  WatchOptions,
+  WatchedStep,
+} from "./primary-client.ts";
 export type { Change, Check, Entry, JsonValue, Range } from "../src/kv.ts";
 export type { Ack } from "../src/protocol.ts";
 export type { Schemas, ValueSchema } from "../src/schema.ts";

@@ -28,7 +28,15 @@ export interface Open {
   token?: string;
   /** The page can be asked for another token. */
   hasTokens: boolean;
+  /** What the page wants to be at fault from the beginning. */
+  faults: readonly Fault[];
 }
+
+/**
+ * What can be made to go wrong, as long as a page wants it: the replica makes no connection, or takes no notice of what its disk has
+ * done, so that nothing more is acknowledged.
+ */
+export type Fault = "offline" | "stalled-disk";
 
 /** The worker's answer. */
 export interface Opened {
@@ -67,6 +75,12 @@ export type FromPage =
   | { type: "refresh" }
   /** What was asked for; null if there is none at present. */
   | { type: "token"; token: string | null }
+  /** From now on these are at fault, as far as it goes by this page. */
+  | { type: "faults"; faults: readonly Fault[] }
+  /** Lose the connection, and make another one as ever. */
+  | { type: "drop" }
+  /** Forget the copy, on disk and in memory, and begin as one who has never been here. */
+  | { type: "wipe" }
   /** Are you there? */
   | { type: "ping" }
   | { type: "farewell" };

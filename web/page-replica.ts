@@ -12,7 +12,7 @@ import { demandRight, toAck, toBatch, toJson, toKey } from "./door.ts";
 import type { BatchOperation, ReplicaBatchOptions, ReplicaUpdateOptions, TokenSource } from "./door.ts";
 import { OperationFailedError } from "./errors.ts";
 import { parseChanges, takeInSlices, unpackPage } from "./feed.ts";
-import type { ReplicaSettings, StepLines, ToPage, WholeState } from "./feed.ts";
+import type { Fault, ReplicaSettings, StepLines, ToPage, WholeState } from "./feed.ts";
 import { Link } from "./link.ts";
 import type { WorkerFactory } from "./link.ts";
 import { Mirror, callSafely, gather } from "./mirror.ts";
@@ -23,6 +23,8 @@ import type { PendingWrite } from "./overlay.ts";
 import { PendingUpdates } from "./pending-updates.ts";
 import type { PendingEvent, PendingUpdate } from "./pending-updates.ts";
 import { randomId } from "./random-id.ts";
+import { openReplicas } from "./registry.ts";
+import type { OpenReplica, OperationObserver } from "./registry.ts";
 
 /** An update is done: at which seq, and how many in-sync secondaries had it on disk when it was acknowledged. */
 export interface Acknowledged {
@@ -102,10 +104,6 @@ const RELINK_CAP_MS = 10_000;
 /** How often a replica of some prefixes asks on behalf of those who wait for a seq. */
 const REFRESH_MS = 500;
 
-/** Where a page keeps what it has opened: `globalThis[Symbol.for("headwater.replicas")]`, in the order of opening. */
-const REPLICAS = Symbol.for("headwater.replicas");
-const REGISTRY = globalThis as { [REPLICAS]?: Set<{ url: string; replica: Replica }> };
-
 interface Waiter {
   isDue(): boolean;
   resolve(): void;
@@ -130,7 +128,9 @@ export class PageReplica implements Replica {
   readonly #pending: PendingUpdates;
   readonly #statusSubscribers = new Set<(status: ReplicaStatus) => void>();
   readonly #waiters = new Set<Waiter>();
+  readonly #observers = new Set<OperationObserver>();
   readonly #listening = new AbortController();
+  #faults: readonly Fault[] = [];
   #link: Link | undefined;
   /** What has come over the link and is not taken yet. */
   #inbox: ToPage[] = [];
@@ -185,13 +185,25 @@ export class PageReplica implements Replica {
     return replica;
   }
 
-  /** Tools that look at a page from outside find its open replicas by this name. */
+  /** Tools that look at a page from outside find its open replicas, and what can be done to them. */
   #register(): void {
     const { url } = this.#settings;
-    const all = (REGISTRY[REPLICAS] ??= new Set());
-    const own = { url, replica: this };
-    all.add(own);
-    this.#listening.signal.addEventListener("abort", () => all.delete(own));
+    const open: OpenReplica = {
+      url,
+      replica: this,
+      setFaults: (faults) => {
+        this.#faults = faults;
+        this.#link?.send({ type: "faults", faults });
+      },
+      drop: () => this.#link?.send({ type: "drop" }),
+      wipe: () => this.#link?.send({ type: "wipe" }),
+      observe: (observer) => {
+        this.#observers.add(observer);
+        return () => void this.#observers.delete(observer);
+      },
+    };
+    openReplicas().add(open);
+    this.#listening.signal.addEventListener("abort", () => openReplicas().delete(open));
   }
 
   get(key: string): ReadonlyJson | undefined {
@@ -310,9 +322,9 @@ export class PageReplica implements Replica {
     { optimistic = false, queue = false }: ReplicaUpdateOptions,
   ): Promise<Acknowledged> {
     if (queue && this.#settings.durability === "memory") throw new OperationFailedError(NOTHING_KEPT);
-    const { seq, replicas } = queue
-      ? await this.#pending.submit(request, optimistic)
-      : await this.#submit(request, optimistic);
+    const ended = queue ? this.#pending.submit(request, optimistic) : this.#submit(request, optimistic);
+    for (const observer of this.#observers) callSafely(() => observer(ended));
+    const { seq, replicas } = await ended;
     return { seq, replicas };
   }
 
@@ -348,6 +360,7 @@ export class PageReplica implements Replica {
       settings: this.#settings,
       clientId: this.#clientId,
       hasTokens,
+      faults: this.#faults,
       ...(typeof this.#tokens === "string" && { token: this.#tokens }),
     };
     this.#link = new Link(this.#makeWorker, opening, this.#generation, {
@@ -537,6 +550,7 @@ const STATUS_BEFORE: SecondaryStatus = Object.freeze({
   seq: 0,
   head: 0,
   lagMs: 0,
+  secondaryId: null,
   inSync: false,
   persisted: null,
   pending: 0,

@@ -77,8 +77,45 @@ export interface PrimaryClient {
   entry(key: string): Promise<ReadonlyEntry | undefined>;
   /** Entries in the order of their keys: 100 at a time unless `limit` (at most 1,000) says otherwise. */
   list(options?: ListOptions & { cursor?: string }): Promise<ListPage>;
+  /** What the primary says of the store and of its secondaries: of as much of it as the token lets read. */
+  status(): Promise<StoreStatus>;
   /** Every step of the store's state from now on. Reconnects by itself; ends when the loop is left or by `signal`. */
   watch(options?: WatchOptions): AsyncIterableIterator<WatchedStep>;
+}
+
+/** Where a store and its secondaries stand. */
+export interface StoreStatus {
+  /** Names the history that the seqs belong to. */
+  epoch: string;
+  /** The latest seq. */
+  head: number;
+  /** What is below is not remembered any more: whoever stands there gets the whole store. */
+  floor: number;
+  /** How many keys it holds. */
+  entries: number;
+  /** Those that are connected, and those that writers still wait for. */
+  secondaries: SecondaryRow[];
+  /** What the primary runs with; rates in operations per second. */
+  settings: {
+    lagLimitMs: number;
+    tombstonesKept: number;
+    clientLeaseMs: number;
+    rates: { identity: number; store: number };
+  };
+}
+
+/** One secondary, as its primary sees it. */
+export interface SecondaryRow {
+  /** `status.secondaryId` of the replica that it is. */
+  id: string;
+  /** `durable` ones may be waited for; `memory` keeps nothing; `reader` is a stream. */
+  mode: "durable" | "memory" | "reader";
+  /** Writers wait for those that are `in-sync`; `lagging` ones were, and have to catch up before they are again. */
+  state: "catching-up" | "in-sync" | "lagging" | "following";
+  /** The seq up to which it has said that it is on its disk. */
+  acked: number;
+  /** For how long the oldest that it was sent has been without that word, in milliseconds. */
+  lagMs: number;
 }
 
 /** Makes a client of a store's primary. Nothing is sent before the first call. */
@@ -166,6 +203,12 @@ class HttpPrimary implements PrimaryClient {
     const response = await this.#ask(`/entries?${query}`);
     if (response.status === 404) throw await failureOf(response);
     return (await readJson(response)) as ListPage;
+  }
+
+  async status(): Promise<StoreStatus> {
+    const response = await this.#ask("/status");
+    if (response.status === 404) throw await failureOf(response);
+    return (await readJson(response)) as StoreStatus;
   }
 
   async *watch({ since, signal }: WatchOptions = {}): AsyncGenerator<WatchedStep, undefined> {

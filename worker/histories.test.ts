@@ -131,9 +131,12 @@ const LARGE_BEGINNING = fileOf([
   ...Array.from({ length: 2 * PART_CHANGES_MAX }, (_, i) => ({ key: `key-${i}`, value: i, seq: i + 1 })),
 ]);
 
-/** Resolves when an import has begun: the store serves nobody. */
+/** Resolves when something of an import lies aside. */
 async function begun(store: Store): Promise<void> {
-  while ((await store.ask("GET", "/status")).status !== 503) await scheduler.wait(1);
+  const find = "SELECT count(*) AS count FROM sqlite_master WHERE name = 'loaded'";
+  const isThere = (): Promise<boolean> =>
+    runInDurableObject(store.object, (_, { storage }) => storage.sql.exec(find).one()["count"] === 1);
+  while (!(await isThere())) await scheduler.wait(1);
 }
 
 describe("an export", () => {
@@ -309,11 +312,12 @@ describe("an import", () => {
     async (_what, file, code, detail) => {
       const store = new Store();
       const peer = await store.connect();
+      const before = await store.status();
       expect(await store.import(file)).toMatchObject([code, { applied: false, detail: expect.stringMatching(detail) }]);
-      const { head, entries } = await store.status();
-      expect(entries).toBe(0);
-      expect(await store.batch([insertOf("a", 1)])).toBe(head + 1);
-      expect(await store.list()).toEqual([{ key: "a", value: 1, seq: head + 1 }]);
+      expect(await store.status()).toEqual(before);
+      await peer.enter("peer");
+      expect((await store.ask("PUT", "/entries/a?ack=primary", "1")).status).toBe(200);
+      expect(await store.list()).toEqual([{ key: "a", value: 1, seq: 1 }]);
       peer.close();
     },
   );
@@ -357,86 +361,124 @@ describe("an import", () => {
     expect(await store.list()).toEqual([line("a", 1), { key: "b", value, seq: 2 }]);
   });
 
-  it("E5: closes the store to everyone while it lasts, and opens it again", async () => {
+  it("E2, E5: lies aside while the store goes on, then takes the place of everything, and closes what was open", async () => {
     const store = new Store();
+    await store.batch([insertOf("old", 1)]);
     const peer = await store.connect();
     await peer.enter("peer");
     const { epoch } = await store.status();
     const file = new Pieces();
-    const answer = store.import(file.body);
+    const answer = store.ask("POST", "/import?replace=true", file.body);
     await file.give(LARGE_BEGINNING);
     await begun(store);
-    expect(await peer.closed).toEqual({ code: CLOSE.replaced, reason: expect.stringContaining("being replaced") });
-    const asked: [method: string, path: string, body?: string][] = [
-      ["GET", "/entries/key-1"],
-      ["GET", "/entries"],
-      ["PUT", "/entries/a", "1"],
-      ["GET", "/replicate"],
-      ["GET", "/export"],
-      ["POST", "/import", LARGE_BEGINNING],
-      ["DELETE", ""],
-    ];
-    for (const one of asked) {
-      const refusal = await store.ask(...one);
-      expect([one, refusal.status, refusal.headers.get("Retry-After")]).toEqual([one, 503, "1"]);
-      expect(await refusal.json()).toMatchObject({ code: "unavailable" });
-    }
-    await expect(store.connect()).rejects.toThrow("not upgraded: 503");
+    const second = await store.ask("POST", "/import?replace=true", LARGE_BEGINNING);
+    expect([second.status, second.headers.get("Retry-After")]).toEqual([503, "1"]);
+    expect(await second.json()).toMatchObject({ code: "unavailable", applied: false });
+    const writing = store.batch([insertOf("meanwhile", 2)]);
+    expect(await peer.expect("snapshot")).toMatchObject({ seq: 2, changes: [{ key: "meanwhile" }] });
+    peer.ack(2);
+    expect(await writing).toBe(2);
+    expect(await store.list()).toEqual([
+      { key: "meanwhile", value: 2, seq: 2 },
+      { key: "old", value: 1, seq: 1 },
+    ]);
     await file.give(fileOf([{ seq: 5000, entries: 2 * PART_CHANGES_MAX }]));
     await file.end();
-    expect(await answer).toMatchObject([200, { seq: 5000, entries: 2 * PART_CHANGES_MAX }]);
+    const ended = await answer;
+    expect([ended.status, await ended.json()]).toMatchObject([200, { seq: 5000, entries: 2 * PART_CHANGES_MAX }]);
+    expect(await peer.closed).toEqual({ code: CLOSE.replaced, reason: expect.stringContaining("being replaced") });
     const again = await store.connect();
-    again.join("peer", { epoch, since: 0 });
+    again.join("peer", { epoch, since: 2 });
     expect(await again.expect("joined-secondary")).toMatchObject({ head: 5000, reset: true });
+    expect((await store.ask("GET", "/entries/old")).status).toBe(404);
     again.close();
+    // The table that is now the store's has what the one before had, also when it is found again.
+    await evictDurableObject(store.object);
+    expect(await store.batch([insertOf("key-7", "new")])).toBe(5001);
+    expect(linesOf(await store.export()).changes.at(-1)).toEqual({ key: "key-7", value: "new", seq: 5001 });
   });
 
-  it("E2: that is cut off on its way leaves an empty store, which is open again", async () => {
+  /** What a store holds that an import has not changed. */
+  async function expectUntouched(store: Store, before: unknown): Promise<void> {
+    expect(await store.status()).toEqual(before);
+    expect(await store.list()).toEqual([{ key: "old", value: 1, seq: 1 }]);
+    const answer = await store.ask(
+      "POST",
+      "/import?replace=true",
+      fileOf([HEADER, line("a", 7), { seq: 9, entries: 1 }]),
+    );
+    expect([answer.status, await answer.json()]).toMatchObject([200, { seq: 9, entries: 1 }]);
+    expect(await store.list()).toEqual([line("a", 7)]);
+  }
+
+  it("E2: that is cut off on its way leaves the store as it was", async () => {
+    const store = new Store();
+    await store.batch([insertOf("old", 1)]);
+    const before = await store.status();
+    const file = new Pieces();
+    const answer = store.ask("POST", "/import?replace=true", file.body);
+    await file.give(LARGE_BEGINNING);
+    await begun(store);
+    await file.cut();
+    const refusal = await answer;
+    expect(refusal.status).toBe(400);
+    expect(await refusal.json()).toMatchObject({
+      applied: false,
+      detail: expect.stringMatching(/cut off|without its last line/),
+    });
+    await expectUntouched(store, before);
+  });
+
+  it("E2: into a store that is written to meanwhile is refused at its end", async () => {
     const store = new Store();
     const file = new Pieces();
     const answer = store.import(file.body);
     await file.give(LARGE_BEGINNING);
     await begun(store);
-    await file.cut();
-    expect(await answer).toMatchObject([
-      400,
-      { applied: false, detail: expect.stringMatching(/cut off|without its last line/) },
-    ]);
-    expect(await store.status()).toMatchObject({ entries: 0 });
-    expect(await store.import(fileOf([HEADER, line("a", 7), { seq: 9, entries: 1 }]))).toMatchObject([200, { seq: 9 }]);
+    await store.batch([insertOf("old", 1)]);
+    const before = await store.status();
+    await file.give(fileOf([{ seq: 5000, entries: 2 * PART_CHANGES_MAX }]));
+    await file.end();
+    expect(await answer).toMatchObject([409, { code: "not-empty", applied: false }]);
+    await expectUntouched(store, before);
   });
 
   it("E2: is given up by whoever finds it after a crash", async () => {
     const store = new Store();
+    await store.batch([insertOf("old", 1)]);
+    const before = await store.status();
     const file = new Pieces();
-    const answer = store.import(file.body);
+    const answer = store.ask("POST", "/import?replace=true", file.body);
     await file.give(LARGE_BEGINNING);
     await begun(store);
     const aborted = runInDurableObject(store.object, async (_, state) => {
-      expect(state.storage.sql.exec("SELECT value FROM meta WHERE name = 'loading'").toArray()).toHaveLength(1);
       await state.storage.sync();
       state.abort("crashed by the test");
     });
     await aborted.catch(() => {});
-    expect(await answer).toMatchObject([503, { code: "unavailable" }]);
-    expect(await store.status()).toMatchObject({ entries: 0 });
-    expect(await store.import(fileOf([HEADER, line("a", 7), { seq: 9, entries: 1 }]))).toMatchObject([200, { seq: 9 }]);
-    expect(await store.list()).toEqual([line("a", 7)]);
+    expect(await (await answer).json()).toMatchObject({ code: "unavailable" });
+    await expectUntouched(store, before);
   });
 
-  it("E2: for which there is no room leaves an empty store", async () => {
+  it("E2: for which there is no room leaves the store as it was", async () => {
     const store = new Store();
-    await store.status();
-    const trigger = "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN new.key = 'key-1500' BEGIN";
+    await store.batch([insertOf("old", 1)]);
+    const before = await store.status();
+    const file = new Pieces();
+    const answer = store.ask("POST", "/import?replace=true", file.body);
+    await file.give(LARGE_BEGINNING);
+    await begun(store);
+    const trigger = "CREATE TRIGGER refuse BEFORE INSERT ON loaded WHEN new.key = 'late' BEGIN";
     await runInDurableObject(
       store.object,
       (_, { storage }) =>
         void storage.sql.exec(`${trigger} SELECT RAISE(ABORT, 'database or disk is full: SQLITE_FULL'); END`),
     );
-    const file = LARGE_BEGINNING + fileOf([{ seq: 5000, entries: 2000 }]);
-    expect(await store.import(file)).toMatchObject([507, { code: "storage-full", applied: false }]);
-    expect(await store.status()).toMatchObject({ entries: 0 });
-    expect(await store.batch([insertOf("a", 1)])).toBeGreaterThan(0);
+    await file.give(fileOf([line("late", 5000), { seq: 5000, entries: 2 * PART_CHANGES_MAX + 1 }]));
+    await file.end();
+    const refusal = await answer;
+    expect([refusal.status, await refusal.json()]).toMatchObject([507, { code: "storage-full", applied: false }]);
+    await expectUntouched(store, before);
   });
 });
 

@@ -1,11 +1,9 @@
-// The histories of one store, one after the other, on whatever platform: each is served by a driver of its own, and between
-// two of them, while the store is replaced, it serves nobody.
+// The histories of one store, one after the other, on whatever platform: each is served by a driver of its own.
 //
-//   serving --deletion--> cleared ------------------------------> serving, under another epoch
-//   serving --import----> cleared --part by part--> loaded -----> serving, under another epoch
-//                                        \--refused, cut off, crashed--> cleared --> serving
+//   serving --deletion---------------------------------------------------> serving another, which is empty
+//   serving --import, part by part, aside: serving on----> whole --------> serving another
+//                                        \--refused, cut off, crashed----> serving on
 
-import type { Change, Json } from "../src/kv.ts";
 import { CLOSE } from "../src/protocol.ts";
 import type { ExportEnd } from "../src/protocol.ts";
 import { CommitInDoubtError } from "../src/store.ts";
@@ -18,7 +16,7 @@ import { refusalCodeOf } from "./primary-driver.ts";
 import type { PrimaryDriver } from "./primary-driver.ts";
 import { problem } from "./problem.ts";
 
-/** What those are told who come between two histories, or were there when one ended. */
+/** What those are told who were there when a history ended, or come when none could begin. */
 export const BETWEEN_HISTORIES = "the store is being replaced: ask again soon";
 
 const refuse = (): Response => problem("unavailable", { detail: BETWEEN_HISTORIES });
@@ -28,6 +26,8 @@ export class Histories {
   readonly #newDriver: () => PrimaryDriver;
   readonly #failed: (error: unknown) => void;
   #driver: PrimaryDriver | undefined;
+  /** What is loaded aside is one import's. */
+  #isImporting = false;
 
   /**
    * Makes a driver for the history that the store has; its start is the host's. `failed` is called when it is not known
@@ -37,15 +37,15 @@ export class Histories {
     this.#store = store;
     this.#newDriver = newDriver;
     this.#failed = failed;
-    this.#driver = this.#nextDriver();
+    this.#driver = newDriver();
   }
 
-  /** Undefined between two histories. */
+  /** Undefined where no history could begin. */
   get serving(): PrimaryDriver | undefined {
     return this.#driver;
   }
 
-  /** Throws between two histories. */
+  /** Throws where there is none. */
   get driver(): PrimaryDriver {
     if (!this.#driver) throw new Error(BETWEEN_HISTORIES);
     return this.#driver;
@@ -68,39 +68,57 @@ export class Histories {
     }
   }
 
-  /** E2: takes the whole export, or nothing of it; with `?replace=true` in place of what there is, which then is gone. */
+  /** E2: takes the whole export, or nothing of it; with `?replace=true` in place of what there is. */
   async #import({ url, body }: Request): Promise<void> {
+    if (this.#isImporting) throw new ImportRefused("unavailable", "another import is under way: ask again later");
+    this.#isImporting = true;
     const isReplacing = new URL(url).searchParams.get("replace") === "true";
     const parts = readExport(body ?? new Blob().stream());
     try {
-      // A file that does not even begin as an export costs nobody his session.
+      // A file that does not even begin as an export is not worth a look at the store.
       const first = await parts.next();
-      if (!isReplacing && this.#store.countEntries() > 0)
-        throw new ImportRefused("not-empty", "only a store without entries can be imported into: delete it first");
-      await this.#replace(async () => {
-        this.#store.clear(crypto.randomUUID(), true);
-        for (let part = first; !part.done; part = await parts.next()) this.#load(part.value);
-      });
+      this.#demandRoom(isReplacing);
+      this.#store.beginLoading();
+      for (let part = first; !part.done; part = await parts.next()) {
+        if (Array.isArray(part.value)) this.#store.load(part.value);
+        else this.#finish(part.value, isReplacing);
+      }
     } finally {
+      this.#isImporting = false;
+      this.#dropLoaded();
       await parts.return();
     }
   }
 
-  #load(part: Change<Json>[] | ExportEnd): void {
-    if (Array.isArray(part)) return this.#store.load(part);
-    const { seq, entries } = part;
-    const count = this.#store.countEntries();
+  #demandRoom(isReplacing: boolean): void {
+    if (!isReplacing && this.#store.countEntries() > 0)
+      throw new ImportRefused("not-empty", "only a store without entries can be imported into: delete it first");
+  }
+
+  #finish({ seq, entries }: ExportEnd, isReplacing: boolean): void {
+    const count = this.#store.countLoaded();
     if (count !== entries)
       throw new ImportRefused("bad-request", `the export has ${count} entries, but its last line says ${entries}`);
-    this.#store.endLoading(seq);
+    // Somebody may have written meanwhile.
+    this.#demandRoom(isReplacing);
+    this.#replace(() => this.#store.endLoading(crypto.randomUUID(), seq));
+  }
+
+  #dropLoaded(): void {
+    try {
+      this.#store.dropLoading();
+    } catch (error) {
+      // It lies aside and harms nobody; the next import, or whoever opens the store anew, drops it.
+      logFailure("import-not-dropped", error);
+    }
   }
 
   /** E5: ends what is served, changes the store, and serves what it has become. */
-  async #replace(change: () => void | Promise<void>): Promise<void> {
+  #replace(change: () => void): void {
     this.driver.stop(CLOSE.replaced, BETWEEN_HISTORIES);
     this.#driver = undefined;
     try {
-      await change();
+      change();
     } catch (error) {
       this.#begin(error);
       throw error;
@@ -112,7 +130,7 @@ export class Histories {
   #begin(refusal?: unknown): void {
     try {
       if (refusal instanceof CommitInDoubtError) throw refusal;
-      this.#driver = this.#nextDriver();
+      this.#driver = this.#newDriver();
       this.#driver.start();
     } catch (error) {
       logFailure("store-not-reopened", error);
@@ -120,13 +138,7 @@ export class Histories {
     }
   }
 
-  /** E2: whoever finds a load that has not ended, gives it up. */
-  #nextDriver(): PrimaryDriver {
-    if (this.#store.isLoading) this.#store.clear(crypto.randomUUID());
-    return this.#newDriver();
-  }
-
-  async #answer(replace: () => Promise<void>): Promise<Response> {
+  async #answer(replace: () => void | Promise<void>): Promise<Response> {
     if (!this.#driver) return refuse();
     try {
       await replace();

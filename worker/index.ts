@@ -1,3 +1,6 @@
+// What a worker has to have for stores of its own: the Durable Object, and the app before it. An app with the default options is
+// the default export.
+
 import { createApp } from "./app.ts";
 
 export { Unauthorized } from "./auth.ts";

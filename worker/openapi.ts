@@ -287,7 +287,7 @@ export const IMPORT_STORE: DescribeRouteOptions = {
       name: "replace",
       in: "query",
       schema: { type: "boolean", default: false },
-      description: "in place of the entries that there are, which are gone also if the import fails",
+      description: "in place of the entries that there are, which stay if the import fails",
     },
   ],
   requestBody: { required: true, content: { "application/x-ndjson": { schema: EXPORT_LINE } } },

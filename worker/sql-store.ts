@@ -2,7 +2,8 @@
 // It knows nothing of machines, sessions or sockets.
 //
 // An entry is one row and its place in the index by seq; a removed key keeps its row with a null value, as tombstone.
-// Head is never written: it is the highest seq among the entries.
+// Head is never written: it is the highest seq among the entries. What is loaded lies in a table of its own, which then takes
+// the place of the entries'.
 
 import { compareKeys } from "../src/kv.ts";
 import type { Change, Entry, Json, Range } from "../src/kv.ts";
@@ -31,10 +32,14 @@ export interface SqlDatabase {
 }
 
 const SCHEMA_VERSION = 1;
+const ENTRY_COLUMNS = "(key TEXT PRIMARY KEY, value TEXT, seq INTEGER NOT NULL) WITHOUT ROWID";
+const INDEX_ENTRIES = "CREATE INDEX IF NOT EXISTS entries_by_seq ON entries (seq)";
+const DROP_LOADED = "DROP TABLE IF EXISTS loaded";
 const SCHEMA = [
   "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-  "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT, seq INTEGER NOT NULL) WITHOUT ROWID",
-  "CREATE INDEX IF NOT EXISTS entries_by_seq ON entries (seq)",
+  `CREATE TABLE IF NOT EXISTS entries ${ENTRY_COLUMNS}`,
+  INDEX_ENTRIES,
+  DROP_LOADED,
   `CREATE TABLE IF NOT EXISTS clients
     (client_id TEXT PRIMARY KEY, settled INTEGER NOT NULL, outcomes TEXT NOT NULL, touched_at INTEGER NOT NULL)
     WITHOUT ROWID`,
@@ -44,10 +49,15 @@ const SCHEMA = [
 const TEXT_UNITS_MAX = 500_000;
 
 const UPSERT = `ON CONFLICT (key) DO UPDATE SET value = excluded.value, seq = excluded.seq`;
-const WRITE_ENTRIES = `
-  INSERT INTO entries (key, value, seq)
-  SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true ${UPSERT}`;
-const WRITE_ENTRY = `INSERT INTO entries (key, value, seq) VALUES (?, ?, ?) ${UPSERT}`;
+/** How entries are written, many in a list of JSON and one by itself: to the store, or to what is loaded aside. */
+const writingTo = (table: "entries" | "loaded"): { many: string; one: string } => ({
+  many: `
+    INSERT INTO ${table} (key, value, seq)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true ${UPSERT}`,
+  one: `INSERT INTO ${table} (key, value, seq) VALUES (?, ?, ?) ${UPSERT}`,
+});
+const WRITE_ENTRIES = writingTo("entries");
+const WRITE_LOADED = writingTo("loaded");
 const WRITE_CLIENTS = `
   INSERT INTO clients (client_id, settled, outcomes, touched_at)
   SELECT value ->> 0, value ->> 1, value ->> 2, ? FROM json_each(?) WHERE true
@@ -57,8 +67,8 @@ const WRITE_CLIENTS = `
 const WRITE_META = `
   INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`;
 
-/** What `meta` says of the store; `loading` is there while it is so. */
-type MetaName = "schema" | "epoch" | "floor" | "loading";
+/** What `meta` says of the store. */
+type MetaName = "schema" | "epoch" | "floor";
 
 /** One row of `entries`, raw. */
 type EntryRow = [key: string, value: string | null, seq: number];
@@ -68,7 +78,8 @@ export class SqlStore implements PrimaryPersistence {
   #epoch: string;
   #floor: number;
   #head: number;
-  #isLoading: boolean;
+  /** There is a table for what is loaded. */
+  #isLoading = false;
   #counted: { head: number; entries: number } | undefined;
 
   /** Opens the store, and creates it the first time: a new history begins. */
@@ -77,10 +88,8 @@ export class SqlStore implements PrimaryPersistence {
     database.transact(() => this.#create());
     this.#epoch = this.#readMeta("epoch")!;
     this.#floor = Number(this.#readMeta("floor"));
-    this.#isLoading = this.#readMeta("loading") !== undefined;
     const [seq] = this.#first("SELECT max(seq) FROM entries") as [number | null];
-    // The seqs of what is being loaded are of a history that has not begun.
-    this.#head = this.#isLoading ? this.#floor : Math.max(this.#floor, seq ?? 0);
+    this.#head = Math.max(this.#floor, seq ?? 0);
   }
 
   get epoch(): string {
@@ -93,10 +102,6 @@ export class SqlStore implements PrimaryPersistence {
 
   get floor(): number {
     return this.#floor;
-  }
-
-  get isLoading(): boolean {
-    return this.#isLoading;
   }
 
   get(key: string): Entry<Json> | undefined {
@@ -144,7 +149,7 @@ export class SqlStore implements PrimaryPersistence {
 
   apply(commit: Commit, now: number): number {
     const rows = this.#database.transact(
-      () => this.#writeEntries(commit.changes) + this.#writeClients(commit.clients, now),
+      () => this.#writeEntries(commit.changes, WRITE_ENTRIES) + this.#writeClients(commit.clients, now),
     );
     this.#head = commit.seq;
     return rows;
@@ -161,30 +166,52 @@ export class SqlStore implements PrimaryPersistence {
     if (isRaised) this.#floor = floor;
   }
 
-  clear(epoch: string, isLoading = false): void {
-    const head = this.#head + 1;
+  clear(epoch: string): void {
+    this.#beginHistory(epoch, this.#head + 1, ["DELETE FROM entries"]);
+  }
+
+  beginLoading(): void {
     this.#database.transact(() => {
-      this.#database.run("DELETE FROM entries");
-      this.#writeMeta({ epoch, floor: String(head), loading: isLoading ? "" : null });
+      this.#database.run(DROP_LOADED);
+      this.#database.run(`CREATE TABLE loaded ${ENTRY_COLUMNS}`);
     });
-    this.#epoch = epoch;
-    this.#head = this.#floor = head;
-    this.#isLoading = isLoading;
+    this.#isLoading = true;
   }
 
   load(changes: readonly Change<Json>[]): void {
-    this.#database.transact(() => this.#writeEntries(changes));
-    this.#counted = undefined;
+    this.#database.transact(() => this.#writeEntries(changes, WRITE_LOADED));
   }
 
-  endLoading(seq: number): void {
-    const head = Math.max(this.#head, seq);
-    this.#database.transact(() => {
-      this.#database.run("DELETE FROM entries WHERE value IS NULL");
-      this.#writeMeta({ floor: String(head), loading: null });
-    });
-    this.#head = this.#floor = head;
+  countLoaded(): number {
+    if (!this.#isLoading) return 0;
+    return (this.#first("SELECT count(*) FROM loaded WHERE value IS NOT NULL") as [number])[0];
+  }
+
+  endLoading(epoch: string, seq: number): void {
+    const putInPlace = [
+      "DELETE FROM loaded WHERE value IS NULL",
+      "DROP TABLE entries",
+      "ALTER TABLE loaded RENAME TO entries",
+      INDEX_ENTRIES,
+    ];
+    this.#beginHistory(epoch, Math.max(this.#head + 1, seq), putInPlace);
     this.#isLoading = false;
+  }
+
+  dropLoading(): void {
+    if (!this.#isLoading) return;
+    this.#database.transact(() => this.#database.run(DROP_LOADED));
+    this.#isLoading = false;
+  }
+
+  /** A history begins at `head`, with the entries that the statements leave. */
+  #beginHistory(epoch: string, head: number, statements: readonly string[]): void {
+    this.#database.transact(() => {
+      for (const statement of statements) this.#database.run(statement);
+      this.#writeMeta({ epoch, floor: String(head) });
+    });
+    this.#epoch = epoch;
+    this.#head = this.#floor = head;
   }
 
   #create(): void {
@@ -204,12 +231,8 @@ export class SqlStore implements PrimaryPersistence {
     return row?.[0];
   }
 
-  /** Null takes a name out. */
-  #writeMeta(meta: Partial<Record<MetaName, string | null>>): void {
-    for (const [name, value] of Object.entries(meta)) {
-      if (value === null) this.#database.run("DELETE FROM meta WHERE name = ?", name);
-      else this.#database.run(WRITE_META, name, value);
-    }
+  #writeMeta(meta: Partial<Record<MetaName, string>>): void {
+    for (const [name, value] of Object.entries(meta)) this.#database.run(WRITE_META, name, value);
   }
 
   #first(query: string, ...parameters: SqlValue[]): SqlValue[] | undefined {
@@ -217,17 +240,17 @@ export class SqlStore implements PrimaryPersistence {
     return undefined;
   }
 
-  #writeEntries(changes: readonly Change<Json>[]): number {
+  #writeEntries(changes: readonly Change<Json>[], { many, one }: typeof WRITE_ENTRIES): number {
     let rows = 0;
     const pieces: string[] = [];
     for (const change of changes) {
       const row: EntryRow = [change.key, "value" in change ? change.value : null, change.seq];
       const piece = JSON.stringify(row);
       // Quoting can double a value's size; a large one goes in as it is.
-      if (piece.length > TEXT_UNITS_MAX) rows += this.#database.run(WRITE_ENTRY, ...row);
+      if (piece.length > TEXT_UNITS_MAX) rows += this.#database.run(one, ...row);
       else pieces.push(piece);
     }
-    for (const text of toLists(pieces)) rows += this.#database.run(WRITE_ENTRIES, text);
+    for (const text of toLists(pieces)) rows += this.#database.run(many, text);
     return rows;
   }
 

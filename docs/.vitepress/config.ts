@@ -2,12 +2,24 @@
 // that a relative link is right there and here.
 
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { defineConfig } from "vitepress";
-import type { MarkdownRenderer } from "vitepress";
+import type { MarkdownEnv, MarkdownRenderer } from "vitepress";
+import { entries, toPage } from "./reference.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const guides = ["auth", "offline", "react", "testing", "command-line", "deploying", "data", "cost"];
+const guides = {
+  auth: "Auth",
+  offline: "Offline",
+  react: "React, Vue, Svelte, Solid",
+  "tanstack-db": "TanStack DB",
+  testing: "Testing",
+  inspector: "Inspector",
+  "command-line": "Command line",
+  deploying: "Deploying",
+  data: "Data",
+  cost: "Cost",
+};
 
 export default defineConfig({
   title: "Headwater",
@@ -21,7 +33,7 @@ export default defineConfig({
   // That of the repository builds the board.
   vite: { configFile: false },
   themeConfig: {
-    search: { provider: "local" },
+    search: { provider: "local", options: { _render: toSearched } },
     outline: [2, 3],
     nav: [
       { text: "Quick start", link: "/docs/quick-start" },
@@ -37,7 +49,8 @@ export default defineConfig({
           { text: "Concepts", link: "/docs/concepts" },
         ],
       },
-      { text: "Guides", items: guides.map((name) => ({ text: titleOf(name), link: `/docs/guides/${name}` })) },
+      { text: "Guides", items: Object.entries(guides).map(([name, text]) => ({ text, link: `/docs/guides/${name}` })) },
+      { text: "API", items: entries.map(({ name, page }) => ({ text: name, link: `/docs/reference/${page}` })) },
       {
         text: "Reference",
         items: [
@@ -64,8 +77,9 @@ export default defineConfig({
   },
 });
 
-function titleOf(guide: string): string {
-  return guide === "react" ? "React, Vue, Svelte, Solid" : (guide[0]!.toUpperCase() + guide.slice(1)).replace("-", " ");
+/** What the search reads of a page. Of those of the reference there is no file. */
+function toSearched(text: string, env: MarkdownEnv, markdown: MarkdownRenderer): Promise<string> {
+  return markdown.renderAsync(text || (toPage(basename(env.path, ".md")) ?? ""), env);
 }
 
 /**

@@ -21,6 +21,8 @@ export interface TabStatus {
   head: number;
   /** For how long `seq` has been below `head`, in milliseconds. */
   lagMs: number;
+  /** The name by which the primary's status tells of it; null before it has one. */
+  secondaryId: string | null;
   /** Writers wait for its disk. */
   inSync: boolean;
   /** The seq up to which it is on disk; null when it is kept in memory only. */

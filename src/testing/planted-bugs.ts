@@ -125,8 +125,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "a deletion forgets the outcomes of what was done before it",
     seed: 9,
     file: "store.ts",
-    right: `this.isLoading = isLoading;`,
-    wrong: `this.isLoading = isLoading;\n    this.#clients.clear();`,
+    right: `this.#changes.clear();`,
+    wrong: `this.#changes.clear();\n    this.#clients.clear();`,
   },
   {
     name: "a deletion takes no seq",

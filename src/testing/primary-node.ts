@@ -152,7 +152,7 @@ export class PrimaryNode {
     this.crash();
     this.#epochs += 1;
     const epoch = `epoch-${this.#epochs}`;
-    this.#do({ epoch, isLoading: false });
+    this.#do({ clear: epoch });
     this.oracle.cleared(epoch);
     this.#begin();
   }

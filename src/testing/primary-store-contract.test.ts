@@ -26,6 +26,7 @@ class PlantedStore extends MemoryStore {
 
   /** What a new process finds. */
   reopen(): PlantedStore {
+    this.dropLoading();
     return this;
   }
 }
@@ -116,34 +117,40 @@ const planted: Record<string, () => PlantedStore> = {
     })(),
   "clears its clients' records, too": () =>
     new (class extends PlantedStore {
-      override clear(epoch: string, isLoading?: boolean): void {
-        super.clear(epoch, isLoading);
+      override clear(epoch: string): void {
+        super.clear(epoch);
         this.compact({ floor: 0, clientsBefore: Infinity });
       }
     })(),
   "goes on in the same history when it is cleared": () =>
     new (class extends PlantedStore {
-      override clear(_epoch: string, isLoading?: boolean): void {
-        super.clear(this.epoch, isLoading);
+      override clear(): void {
+        super.clear(this.epoch);
       }
     })(),
   "begins at the first seq again when it is cleared": () =>
     new (class extends PlantedStore {
-      override clear(epoch: string, isLoading?: boolean): void {
-        super.clear(epoch, isLoading);
+      override clear(epoch: string): void {
+        super.clear(epoch);
         this.head = this.floor = 0;
       }
     })(),
   "takes what it is loading for a state": () =>
     new (class extends PlantedStore {
-      override clear(epoch: string): void {
-        super.clear(epoch);
+      override load(changes: readonly Change<Json>[]): void {
+        super.load(changes);
+        super.apply({ seq: this.head, changes: [...changes], clients: new Map() }, 0);
       }
+    })(),
+  "loads over what was given up": () =>
+    new (class extends PlantedStore {
+      override beginLoading(): void {}
+      override dropLoading(): void {}
     })(),
   "lowers head to what was loaded": () =>
     new (class extends PlantedStore {
-      override endLoading(seq: number): void {
-        super.endLoading(seq);
+      override endLoading(epoch: string, seq: number): void {
+        super.endLoading(epoch, seq);
         this.head = this.floor = seq;
       }
     })(),

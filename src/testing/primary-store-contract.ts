@@ -63,14 +63,14 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
           demandEqual([store.head, store.floor], [model.head, model.floor], "head and floor");
         }
         compareReads(store, model, asked, since);
-        compareReads(open(), model, asked, since);
+        compareReads(open(), model.reopened(), asked, since);
       }),
     );
     await fc.assert(property, { seed, numRuns: runs });
   });
 
   define("O4, I1: a transaction that is refused at any point leaves nothing, and can be done again", async () => {
-    for (const { before, last } of trials) {
+    for (const { before, lost = [], last } of trials) {
       await newDisk().use((open) => {
         let isArmed = false;
         let boundary = 0;
@@ -78,37 +78,38 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
         let store = open(() => {
           if (isArmed && left-- === 0) throw new Error("refused by the test");
         });
-        for (const step of before) doStep(store, step);
+        for (const step of [...before, ...lost]) doStep(store, step);
         for (; ; boundary++) {
           left = boundary;
           isArmed = true;
           const isRefused = throws(() => doStep(store, last));
           isArmed = false;
           if (!isRefused) break;
-          compareReads(store, modelOf(before), [], 0);
+          compareReads(store, modelOf([...before, ...lost]), [], 0);
         }
         if (crash && boundary < 3) throw new Error(`it was refused at ${boundary} boundaries only`);
-        compareReads(store, modelOf([...before, last]), [], 0);
+        compareReads(store, modelOf([...before, ...lost, last]), [], 0);
         store = open();
-        compareReads(store, modelOf([...before, last]), [], 0);
+        compareReads(store, modelOf([...before, ...lost, last]).reopened(), [], 0);
       });
     }
   });
 
   if (crash) {
     define("P4: a crash at any boundary leaves all of a transaction or nothing of it", async () => {
-      for (const { before, last } of trials) {
+      for (const { before, lost = [], last } of trials.filter(({ isDurable = true }) => isDurable)) {
+        const whole = [...before, ...lost, last];
         const ends: ("nothing" | "all")[] = [];
         for (let isOver = false, boundary = 0; !isOver; boundary++) {
           const disk = newDisk();
-          isOver = !(await crash(disk, [...before, last], boundary));
+          isOver = !(await crash(disk, whole, boundary));
           const isDone = await disk.use((open) => {
             const store = open();
-            const steps = holds(store, modelOf(before)) ? before : [...before, last];
+            const steps = holds(store, modelOf(before)) ? before : whole;
             compareReads(store, modelOf(steps), [], 0);
             // It goes on from there as if nothing had been.
-            if (steps === before) doStep(store, last);
-            compareReads(store, modelOf([...before, last]), [], 0);
+            if (steps === before) for (const step of [...lost, last]) doStep(store, step);
+            compareReads(store, modelOf(whole), [], 0);
             return steps !== before;
           });
           ends.push(isDone ? "all" : "nothing");
@@ -231,7 +232,7 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
       const record = store.readClient("ann");
       store.clear("another");
       for (let count = 0; count < 2; count++) {
-        demandEqual([store.epoch, store.head, store.floor, store.isLoading], ["another", 4, 4, false], "the history");
+        demandEqual([store.epoch, store.head, store.floor], ["another", 4, 4], "the history");
         demandEqual([store.countEntries(), walk(store, 0, 0)], [0, []], "what is there");
         demandEqual(store.readClient("ann"), record, "the client's record");
         store = open();
@@ -241,28 +242,42 @@ export function testPrimaryPersistence<Disk extends PrimaryDisk>(
     });
   });
 
-  define("E2: what is loaded is a state once loading has ended; until then it says so, also opened anew", async () => {
+  define("E2: what is loaded lies aside until it is the state, and is given up by whoever opens it anew", async () => {
     await newDisk().use((open) => {
       let store = open();
-      store.clear("loaded", true);
-      store.load([inserted("a", "1", 7), inserted("b", "1", 7)]);
-      demandEqual(store.countEntries(), 2, "entries after the first part");
-      store.load([removed("a", 8), inserted("c", LONG, 9)]);
+      doStep(store, { commit: commitOf(1, [inserted("old", "1", 1)]), now: 1 });
+      const { epoch } = store;
+      const load = (): void => {
+        store.beginLoading();
+        store.load([inserted("a", "1", 7), inserted("b", "1", 7)]);
+        demandEqual(store.countLoaded(), 2, "what the first part has loaded");
+        store.load([removed("a", 8), inserted("c", LONG, 9)]);
+        demandEqual(store.countLoaded(), 2, "what both have loaded");
+        demandEqual([store.epoch, store.head, store.countEntries()], [epoch, 1, 1], "epoch, head and entries");
+        demandEqual(walk(store, 0, 0), [inserted("old", "1", 1)], "the entries");
+      };
+      load();
+      store.dropLoading();
+      demandEqual([store.countLoaded(), store.countEntries()], [0, 1], "what is left when it was given up");
+      load();
+      store = open();
+      demandEqual([store.countLoaded(), store.countEntries()], [0, 1], "what is left when it was opened anew");
+      load();
+      // The store goes on meanwhile.
+      doStep(store, { commit: commitOf(2, [inserted("old", "2", 2)]), now: 2 });
+      store.endLoading("loaded", 12);
       for (let count = 0; count < 2; count++) {
-        demandEqual([store.isLoading, store.head, store.countEntries()], [true, 1, 2], "loading, head and entries");
-        store = open();
-      }
-      store.endLoading(12);
-      for (let count = 0; count < 2; count++) {
-        demandEqual([store.isLoading, store.epoch, store.head, store.floor], [false, "loaded", 12, 12], "the state");
+        demandEqual([store.epoch, store.head, store.floor, store.countLoaded()], ["loaded", 12, 12, 0], "the state");
         demandEqual(walk(store, 0, 0), [inserted("b", "1", 7), inserted("c", LONG, 9)], "the entries");
+        demandEqual(store.get("old"), undefined, "what was there before");
         store = open();
       }
+      doStep(store, { commit: commitOf(13, [inserted("b", "2", 13)]), now: 3 });
       // E4: seqs never fall.
-      store.clear("smaller", true);
+      store.beginLoading();
       store.load([inserted("a", "1", 1)]);
-      store.endLoading(1);
-      demandEqual([store.head, store.floor, store.get("a")?.seq], [13, 13, 1], "head, floor and the entry's seq");
+      store.endLoading("smaller", 1);
+      demandEqual([store.head, store.floor, store.get("a")?.seq], [14, 14, 1], "head, floor and the entry's seq");
     });
   });
 
@@ -329,8 +344,8 @@ class Model {
   epoch: string | undefined;
   head = 0;
   floor = 0;
-  isLoading = false;
-  readonly changes = new Map<string, Change<Json>>();
+  changes = new Map<string, Change<Json>>();
+  readonly loaded = new Map<string, Change<Json>>();
   readonly clients = new Map<string, { record: ClientRecord; touchedAt: number }>();
 
   do(step: StoreStep): void {
@@ -343,18 +358,27 @@ class Model {
       this.#dropTombstones(floor);
       for (const [id, { touchedAt }] of this.clients) if (touchedAt < clientsBefore) this.clients.delete(id);
       this.floor = Math.max(this.floor, floor);
-    } else if ("epoch" in step) {
-      this.epoch = step.epoch;
-      this.isLoading = step.isLoading;
+    } else if ("clear" in step) {
+      this.epoch = step.clear;
       this.changes.clear();
       this.floor = this.head += 1;
+    } else if ("beginLoading" in step) {
+      this.loaded.clear();
     } else if ("load" in step) {
-      for (const change of step.load) this.changes.set(change.key, change);
+      for (const change of step.load) this.loaded.set(change.key, change);
     } else {
-      this.isLoading = false;
+      this.epoch = step.epoch;
+      this.changes = new Map(this.loaded);
+      this.loaded.clear();
       this.#dropTombstones(Infinity);
-      this.floor = this.head = Math.max(this.head, step.endLoading);
+      this.floor = this.head = Math.max(this.head + 1, step.endLoading);
     }
+  }
+
+  /** What whoever opens the store anew finds. */
+  reopened(): this {
+    this.loaded.clear();
+    return this;
   }
 
   #dropTombstones(floor: number): void {
@@ -391,7 +415,9 @@ function modelOf(steps: readonly StoreStep[]): Model {
 
 function compareReads(store: PrimaryPersistence, model: Model, asked: readonly Range[], since: number): void {
   demandEqual([store.head, store.floor], [model.head, model.floor], "head and floor");
-  demandEqual([store.epoch, store.isLoading], [model.epoch ?? store.epoch, model.isLoading], "epoch and loading");
+  demandEqual(store.epoch, model.epoch ?? store.epoch, "epoch");
+  const loaded = [...model.loaded.values()].filter((change) => "value" in change);
+  demandEqual(store.countLoaded(), loaded.length, "what was loaded");
   const all = new Map(model.entries({}).map((entry) => [entry.key, entry]));
   demandEqual(store.countEntries(), all.size, "entries");
   for (const range of asked) {
@@ -485,6 +511,8 @@ interface DrawnCompaction {
 /** Another history begins: with what is loaded, if anything is, as the state at its last seq. */
 interface DrawnHistory {
   loaded: DrawnCommit["writes"];
+  /** The first attempt ends before it has come to its end. */
+  isGivenUp: boolean;
 }
 type DrawnStep = DrawnCommit | DrawnCompaction | DrawnHistory | "open";
 
@@ -500,7 +528,7 @@ const histories: fc.Arbitrary<DrawnStep[]> = fc.array(
       }),
     },
     { weight: 1, arbitrary: fc.record({ floorShare: share, clientsShare: share }) },
-    { weight: 1, arbitrary: fc.record({ loaded: fc.array(write, { maxLength: 4 }) }) },
+    { weight: 1, arbitrary: fc.record({ loaded: fc.array(write, { maxLength: 4 }), isGivenUp: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant("open" as const) },
   ),
   { maxLength: 10 },
@@ -520,8 +548,9 @@ function toSteps(drawn: readonly DrawnStep[]): (StoreStep | "open")[] {
       const epoch = `history-${index}`;
       const parts = step.loaded.map((write, at) => ({ load: changesOf([write], at + 1) }));
       seq = Math.max(seq + 1, parts.length);
-      if (parts.length === 0) return [{ epoch, isLoading: false }];
-      return [{ epoch, isLoading: true }, ...parts, "open", { endLoading: parts.length }];
+      if (parts.length === 0) return [{ clear: epoch }];
+      const given: (StoreStep | "open")[] = step.isGivenUp ? [{ beginLoading: true }, ...parts, "open"] : [];
+      return [...given, { beginLoading: true }, ...parts, { endLoading: parts.length, epoch }];
     }
     const changes = changesOf(step.writes, seq + 1);
     seq += step.writes.length;
@@ -562,11 +591,20 @@ const firstSteps: readonly StoreStep[] = [
 // Too long to be written together with the rest, so that a commit has several writes.
 const LONG = JSON.stringify("x".repeat(600_000));
 
-const loading: StoreStep = { epoch: "loaded", isLoading: true };
+const loading: StoreStep = { beginLoading: true };
 const part: StoreStep = { load: [inserted("a", LONG, 4), inserted("b", "2", 5), removed("'", 6)] };
 
-/** A transaction that is put to the test, and what comes before it. */
-const trials: readonly { before: readonly StoreStep[]; last: StoreStep }[] = [
+interface Trial {
+  before: readonly StoreStep[];
+  /** What comes between, and is gone after a crash. */
+  lost?: readonly StoreStep[];
+  /** The transaction that is put to the test. */
+  last: StoreStep;
+  /** A crash leaves what it does, too. */
+  isDurable?: boolean;
+}
+
+const trials: readonly Trial[] = [
   {
     before: firstSteps,
     last: {
@@ -582,8 +620,7 @@ const trials: readonly { before: readonly StoreStep[]; last: StoreStep }[] = [
     },
   },
   { before: firstSteps, last: { compaction: { floor: 2, clientsBefore: 2 } } },
-  { before: firstSteps, last: { epoch: "empty", isLoading: false } },
-  { before: firstSteps, last: loading },
-  { before: [...firstSteps, loading], last: part },
-  { before: [...firstSteps, loading, part], last: { endLoading: 9 } },
+  { before: firstSteps, last: { clear: "empty" } },
+  { before: firstSteps, lost: [loading], last: part, isDurable: false },
+  { before: firstSteps, lost: [loading, part], last: { endLoading: 9, epoch: "loaded" } },
 ];

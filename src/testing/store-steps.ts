@@ -6,14 +6,16 @@ import type { Commit, Compaction, PrimaryPersistence } from "../store.ts";
 export type StoreStep =
   | { commit: Commit; now: number }
   | { compaction: Compaction }
-  | { epoch: string; isLoading: boolean }
+  | { clear: string }
+  | { beginLoading: true }
   | { load: readonly Change<Json>[] }
-  | { endLoading: number };
+  | { endLoading: number; epoch: string };
 
 export function doStep(store: PrimaryPersistence, step: StoreStep): void {
   if ("commit" in step) store.apply(step.commit, step.now);
   else if ("compaction" in step) store.compact(step.compaction);
-  else if ("epoch" in step) store.clear(step.epoch, step.isLoading);
+  else if ("clear" in step) store.clear(step.clear);
+  else if ("beginLoading" in step) store.beginLoading();
   else if ("load" in step) store.load(step.load);
-  else store.endLoading(step.endLoading);
+  else store.endLoading(step.epoch, step.endLoading);
 }

@@ -2,10 +2,10 @@
 // are kept until they can be sent.
 
 import type { Ack, ReadonlyJson, ReplicaUpdateOptions } from "../client.ts";
-import { hasSucceeded } from "./operation-log.ts";
-import type { Ending } from "./operation-log.ts";
-import { find, select } from "./page-element.ts";
-import { readValue } from "./value-text.ts";
+import { hasSucceeded } from "../inspector/ending.ts";
+import type { Ending } from "../inspector/ending.ts";
+import { find, select } from "../inspector/element.ts";
+import { readValue } from "../inspector/value-text.ts";
 
 export class InsertForm {
   readonly #form = find("insert-form", HTMLFormElement);

@@ -2,13 +2,15 @@
 
 import { connectPrimary, openReplica, readStored } from "../client.ts";
 import type { Acknowledged, Replica } from "../client.ts";
-import { EntryList } from "./entry-list.ts";
+import { EntryList } from "../inspector/entry-list.ts";
 import { InsertForm } from "./insert-form.ts";
 import { keepForOffline } from "./offline.ts";
 import { OperationLog } from "./operation-log.ts";
-import type { Ending, Verb } from "./operation-log.ts";
+import type { Verb } from "./operation-log.ts";
+import type { Ending } from "../inspector/ending.ts";
 import { OutboxList } from "./outbox-list.ts";
-import { find } from "./page-element.ts";
+import { offerInspector } from "./inspector-button.ts";
+import { find } from "../inspector/element.ts";
 import { StatusStrip } from "./status-strip.ts";
 
 declare global {
@@ -54,7 +56,7 @@ async function main(): Promise<void> {
     const ending = log.follow(verb, key, operation);
     return form.options.queue ? Promise.race([ending, untilKept(replica, key)]) : ending;
   };
-  void new EntryList(replica, {
+  void new EntryList(find("entries-panel", HTMLElement), replica, {
     edit: (key, value, seq) => {
       const checks = seq === undefined ? [] : [{ key, seq }];
       return follow("edit", key, replica.batch([{ insert: { key, value } }], { ...form.options, checks }));
@@ -62,6 +64,7 @@ async function main(): Promise<void> {
     remove: (key) => follow("remove", key, replica.remove(key, form.options)),
   });
   void new OutboxList(replica);
+  offerInspector(replica);
   form.open((key, value) => follow("insert", key, replica.insert(key, value, form.options)));
 }
 

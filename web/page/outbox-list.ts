@@ -1,9 +1,9 @@
 // The updates that wait in this browser, and those that were refused, until the person has taken notice.
 
 import type { PendingUpdate, Replica } from "../client.ts";
-import { oncePerFrame } from "./frame.ts";
-import { failureWords } from "./operation-log.ts";
-import { cloneTemplate, find, showNumber } from "./page-element.ts";
+import { oncePerFrame } from "../inspector/frame.ts";
+import { failureWords } from "../inspector/ending.ts";
+import { cloneTemplate, find, showNumber } from "../inspector/element.ts";
 
 const LINES_MAX = 100;
 

@@ -1,8 +1,8 @@
 // Where this replica stands, at a glance: painted at most once per frame.
 
 import type { Replica, ReplicaStatus } from "../client.ts";
-import { oncePerFrame } from "./frame.ts";
-import { find, formatNumber, showNumber } from "./page-element.ts";
+import { oncePerFrame } from "../inspector/frame.ts";
+import { find, formatNumber, showNumber } from "../inspector/element.ts";
 
 /** What each state means for the person who looks at it. */
 const MEANINGS: Record<ReplicaStatus["state"], string> = {

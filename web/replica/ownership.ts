@@ -84,6 +84,21 @@ export class Ownership {
     }
   }
 
+  /** Empties the database, which is acquired again as it then is. False if it is another's, or cannot be used. */
+  async wipe(): Promise<boolean> {
+    const store = this.#store;
+    if (!store) return false;
+    try {
+      await store.clear();
+    } catch (error) {
+      if (store === this.#store) this.#lose?.(`the local copy could not be wiped: ${String(error)}`);
+      return false;
+    }
+    if (store !== this.#store) return false;
+    await this.#events.acquired(store, { checkpoint: undefined, pages: [], steps: [] });
+    return true;
+  }
+
   async stop(): Promise<void> {
     this.#ended.abort();
     this.#lose?.("stopped");

@@ -18,10 +18,11 @@ import { CLOSE, keysOf } from "../../src/protocol.ts";
 import type { Snapshot, Update, Upstream } from "../../src/protocol.ts";
 import { Secondary } from "../../src/secondary.ts";
 import { unreachable } from "../../src/assert.ts";
-import type { FromPage, Open, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
+import type { Fault, FromPage, Open, ReplicaSettings, StepLines, ToPage } from "../feed.ts";
 import { withDeadline } from "../deadline.ts";
 import { randomId } from "../random-id.ts";
 import { DurableOutbox } from "./durable-outbox.ts";
+import { Faults } from "./faults.ts";
 import { IdbOutbox, outboxName } from "./idb-outbox.ts";
 import { waitForLock } from "./lock.ts";
 import { Ownership } from "./ownership.ts";
@@ -57,6 +58,7 @@ export class ReplicaHost {
   readonly #deserted: () => void;
   readonly #socket: Socket;
   readonly #tokens = new Tokens(() => this.#askForToken());
+  readonly #faults = new Faults();
   readonly #feeds = new Map<string, Feed>();
   readonly #ownership: Ownership | undefined;
   /** A replica that keeps nothing has none. */
@@ -132,12 +134,15 @@ export class ReplicaHost {
   }
 
   /** Adds a page, or a page that was here before and comes back. */
-  attach({ clientId, feed: port, token, hasTokens }: Open): void {
-    this.#feeds.get(clientId)?.port.close();
+  attach({ clientId, feed: port, token, hasTokens, faults }: Open): void {
+    const before = this.#feeds.get(clientId);
+    before?.port.close();
     const wasAlone = this.#feeds.size === 0;
     if (token !== undefined) this.#tokens.take(token);
     const feed: Feed = { port, hasTokens, isListening: false, isFed: false, hasPages: false, items: [] };
     this.#feeds.set(clientId, feed);
+    this.#setFaults(feed, faults);
+    if (before) this.#setFaults(before, []);
     if (!this.#machine) return; // The port keeps what comes until `#begin` listens to it.
     if (wasAlone) this.#turn({ type: "resume" });
     this.#listen(clientId, feed);
@@ -178,14 +183,9 @@ export class ReplicaHost {
       // What is pending is to be seen together with the first state.
       await withDeadline(Promise.resolve(this.#outboxRead), LOAD_PATIENCE_MS, "the outbox").catch(() => {});
     } finally {
-      if (this.#machine) this.#socket.start();
+      if (this.#machine) this.#startSocket();
     }
-    const isAnew = this.#machine !== undefined;
     this.#begin("durable");
-    if (isAnew) {
-      this.#outbox?.askAgain();
-      this.#publish({ type: "ask-again" });
-    }
   }
 
   /** Makes what is stored and what is shown one state: the younger one. */
@@ -216,9 +216,21 @@ export class ReplicaHost {
     // Without ownership the machine is in memory mode and asks for nothing; a stopped host has no one to answer to.
     const done = this.#ownership?.persist(lines, this.#secondaryId);
     done?.then(
-      () => this.#answer(machine, { type: "persisted" }),
+      () => void this.#faults.disk().then(() => this.#answer(machine, { type: "persisted" })),
       (error: unknown) => this.#answer(machine, { type: "refused", detail: String(error) }),
     );
+  }
+
+  /** Begins as one who has never been here; pages show what they have until there is something to show again. */
+  async #wipe(): Promise<void> {
+    if (!this.#machine) return;
+    this.#socket.stop("the local copy was wiped");
+    // Nothing that is on its way to the disk now may come to stand there afterwards.
+    this.#rename();
+    this.#turn({ type: "change-mode", mode: "memory" });
+    this.#state = new VisibleState();
+    this.#isFromPrimary = false;
+    if (!(await this.#ownership?.wipe())) this.#begin("memory");
   }
 
   #answer(machine: Secondary, input: SecondaryInput): void {
@@ -242,7 +254,10 @@ export class ReplicaHost {
     if (this.#feeds.size === 0) this.#turn({ type: "pause" });
     if (isFirst) for (const [clientId, feed] of this.#feeds) this.#listen(clientId, feed);
     this.#flush();
-    this.#socket.start();
+    this.#startSocket();
+    if (isFirst) return;
+    this.#outbox?.askAgain();
+    this.#publish({ type: "ask-again" });
   }
 
   /**
@@ -319,6 +334,18 @@ export class ReplicaHost {
   }
 
   // --- the socket
+
+  #startSocket(): void {
+    if (!this.#faults.has("offline")) this.#socket.start();
+  }
+
+  #setFaults(page: Feed, faults: readonly Fault[]): void {
+    const wasOffline = this.#faults.has("offline");
+    this.#faults.set(page, faults);
+    const isOffline = this.#faults.has("offline");
+    if (isOffline && !wasOffline) this.#socket.stop("taken offline by a page");
+    else if (wasOffline && !isOffline && this.#machine) this.#socket.start();
+  }
 
   #opened(): void {
     this.#reader = new LineReader();
@@ -405,6 +432,12 @@ export class ReplicaHost {
         return this.#turn({ type: "refresh" });
       case "token":
         return this.#tokens.take(message.token ?? undefined);
+      case "faults":
+        return this.#setFaults(feed, message.faults);
+      case "drop":
+        return this.#socket.drop("dropped by a page");
+      case "wipe":
+        return void this.#wipe();
       case "ping":
         feed.port.postMessage([{ type: "pong" }] satisfies ToPage[]);
         return;
@@ -426,6 +459,7 @@ export class ReplicaHost {
     if (this.#feeds.get(clientId) !== feed) return;
     feed.port.close();
     this.#feeds.delete(clientId);
+    this.#setFaults(feed, []);
     if (this.#feeds.size > 0) return;
     // Nobody looks: do not keep writers waiting for a copy that may be frozen at any moment.
     this.#turn({ type: "pause" });

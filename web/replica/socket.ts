@@ -85,13 +85,13 @@ export class Socket {
     void this.#connect();
   }
 
-  /** Ends the connection for good; `closed` is called if there was one. */
-  stop(): void {
+  /** Ends the connection until it is started again; `closed` is called if there was one. */
+  stop(reason = "stopped"): void {
     this.#isRunning = false;
     this.#attempts += 1;
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
-    this.drop("stopped");
+    this.drop(reason);
   }
 
   send(frames: readonly string[]): void {

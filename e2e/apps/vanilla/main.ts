@@ -1,4 +1,5 @@
 import { openReplica } from "headwater";
+import { mountInspector } from "headwater/inspector";
 import { z } from "zod";
 
 const schema = { title: z.string(), "card/${string}": z.object({ text: z.string() }) };
@@ -14,4 +15,5 @@ const draw = (): void => {
 };
 replica.subscribe({}, draw);
 draw();
+if (location.search === "?inspect") mountInspector(document.body, { replica });
 Object.assign(window, { headwater: { replica } });

@@ -1,27 +1,39 @@
-// The board's entries: those of one prefix, by key, and of them no more than a window, so that a large store costs no
+// A store's entries, to browse and edit: those of one prefix, by key, and of them no more than a window, so that a large store costs no
 // more to show than a small one. Steps of the replica are gathered and painted once per frame; only rows that changed
 // are touched.
 
 import type { Replica, VisibleChange } from "../client.ts";
+import { find, formatNumber, showNumber } from "./element.ts";
 import { EntryRow } from "./entry-row.ts";
 import type { RowEvents } from "./entry-row.ts";
+import MARKUP from "./entries.html?raw";
 import { oncePerFrame } from "./frame.ts";
-import { find, formatNumber, showNumber } from "./page-element.ts";
+import { History } from "./history.ts";
+import type { SeenChange } from "./history.ts";
+import { shorten, writeValue } from "./value-text.ts";
 
 /** Rows that are shown at first, and that each "show more" adds. */
 const WINDOW_ENTRIES = 500;
 /** If more than this has changed since the last frame, everything is new and nothing flashes. */
 const FLASHES_MAX = 200;
+/** Changes that are shown of one key, and of all. */
+const KEY_CHANGES_MAX = 20;
+const ALL_CHANGES_MAX = 200;
 
 export class EntryList {
+  readonly #root: HTMLElement;
   readonly #replica: Replica;
   readonly #events: RowEvents;
-  readonly #list = find("entries", HTMLOListElement);
-  readonly #count = find("entry-count", HTMLDataElement);
-  readonly #countWord = find("entry-count-word", HTMLElement);
-  readonly #columns = find("entry-columns", HTMLElement);
-  readonly #empty = find("entries-empty", HTMLElement);
-  readonly #rest = find("rest", HTMLElement);
+  readonly #history: History;
+  readonly #list: HTMLOListElement;
+  readonly #count: HTMLDataElement;
+  readonly #countWord: HTMLElement;
+  readonly #columns: HTMLElement;
+  readonly #empty: HTMLElement;
+  readonly #rest: HTMLElement;
+  readonly #all: HTMLDetailsElement;
+  readonly #allList: HTMLOListElement;
+  readonly #unsubscribeStatus: () => void;
   readonly #rows = new Map<string, EntryRow>();
   readonly #paint = oncePerFrame(() => this.#paintNow());
   #prefix = "";
@@ -31,16 +43,36 @@ export class EntryList {
   #changed = new Set<string>();
   #unsubscribe = (): void => {};
 
-  constructor(replica: Replica, events: Omit<RowEvents, "closed">) {
+  /** Fills `root`, which is empty. */
+  constructor(root: HTMLElement, replica: Replica, events: Pick<RowEvents, "edit" | "remove">) {
+    root.innerHTML = MARKUP;
+    this.#root = root;
     this.#replica = replica;
-    this.#events = { ...events, closed: this.#paint };
-    find("show-more", HTMLButtonElement).addEventListener("click", () => this.#showMore());
-    const prefix = find("prefix", HTMLInputElement);
+    this.#history = new History(replica);
+    const history = (key: string): HTMLLIElement[] => toLines(this.#history.of(key, KEY_CHANGES_MAX), toLine);
+    this.#events = { ...events, history, closed: this.#paint };
+    this.#list = find("entries", HTMLOListElement, root);
+    this.#count = find("entry-count", HTMLDataElement, root);
+    this.#countWord = find("entry-count-word", HTMLElement, root);
+    this.#columns = find("entry-columns", HTMLElement, root);
+    this.#empty = find("entries-empty", HTMLElement, root);
+    this.#rest = find("rest", HTMLElement, root);
+    this.#all = find("all-changes", HTMLDetailsElement, root);
+    this.#allList = find("all-changes-list", HTMLOListElement, root);
+    find("show-more", HTMLButtonElement, root).addEventListener("click", () => this.#showMore());
+    const prefix = find("prefix", HTMLInputElement, root);
     prefix.addEventListener("input", () => this.#choose(prefix.value));
+    this.#all.addEventListener("toggle", this.#paint);
     // Whether an empty list means an empty store depends on the state.
-    replica.subscribeStatus(() => this.#rows.size === 0 && this.#paint());
-    // Browsers keep what was typed across a reload.
-    this.#choose(prefix.value);
+    this.#unsubscribeStatus = replica.subscribeStatus(() => this.#rows.size === 0 && this.#paint());
+    this.#choose("");
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#unsubscribeStatus();
+    this.#history.close();
+    this.#root.replaceChildren();
   }
 
   #choose(prefix: string): void {
@@ -94,7 +126,7 @@ export class EntryList {
         row.update(entry);
         place = row.element.nextElementSibling;
       } else {
-        row = new EntryRow(entry, this.#events);
+        row = new EntryRow(entry, this.#events, this.#root);
         this.#rows.set(entry.key, row);
         this.#list.insertBefore(row.element, place);
       }
@@ -102,6 +134,8 @@ export class EntryList {
     }
     this.#changed.clear();
     this.#paintCounts(entries.length);
+    const changes = this.#all.open ? this.#history.list(this.#prefix, ALL_CHANGES_MAX) : [];
+    this.#allList.replaceChildren(...toLines(changes, toNamedLine));
   }
 
   #paintCounts(shown: number): void {
@@ -120,4 +154,33 @@ export class EntryList {
     if (this.#replica.status.epoch === null) return "Nothing has come from the primary yet.";
     return "This store is empty. Insert its first entry above.";
   }
+}
+
+const TIME = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+function toLines(changes: readonly SeenChange[], toOne: (change: SeenChange) => HTMLLIElement): HTMLLIElement[] {
+  if (changes.length > 0) return changes.map(toOne);
+  const none = document.createElement("li");
+  none.className = "none";
+  none.textContent = "None since this was opened.";
+  return [none];
+}
+
+function toLine({ value, seq, at }: SeenChange): HTMLLIElement {
+  const line = document.createElement("li");
+  line.dataset.testid = "change";
+  const [time, revision, text] = ["time", "data", "span"].map((name) => document.createElement(name));
+  time!.textContent = TIME.format(at);
+  revision!.textContent = `seq ${formatNumber(seq)}`;
+  text!.textContent = value === undefined ? "removed" : shorten(writeValue(value));
+  line.append(time!, revision!, text!);
+  return line;
+}
+
+function toNamedLine(change: SeenChange): HTMLLIElement {
+  const line = toLine(change);
+  const name = document.createElement("b");
+  name.textContent = `${change.key} `;
+  line.lastElementChild!.prepend(name);
+  return line;
 }

@@ -1,9 +1,9 @@
 // One entry on the board: its value can be edited in place, and a failure is told where it was caused.
 
 import type { ReadonlyEntry, ReadonlyJson } from "../client.ts";
-import { hasSucceeded } from "./operation-log.ts";
-import type { Ending } from "./operation-log.ts";
-import { cloneTemplate, find, formatNumber } from "./page-element.ts";
+import { cloneTemplate, find, formatNumber } from "./element.ts";
+import { hasSucceeded } from "./ending.ts";
+import type { Ending } from "./ending.ts";
 import { readValue, shorten, writeValue } from "./value-text.ts";
 
 /** What a row asks for. */
@@ -11,6 +11,8 @@ export interface RowEvents {
   /** Sets the value, if the entry is still as it was at `seq` (`null`: removed; undefined: in any case). */
   edit(key: string, value: ReadonlyJson, seq: number | null | undefined): Promise<Ending>;
   remove(key: string): Promise<Ending>;
+  /** The changes of a key that were seen, as lines. */
+  history(key: string): HTMLLIElement[];
   /** The person has left the editor. */
   closed(): void;
 }
@@ -18,19 +20,31 @@ export interface RowEvents {
 const FLASH_MS = 1600;
 
 export class EntryRow {
-  readonly element = cloneTemplate("entry-template", HTMLLIElement);
-  readonly #value = find("entry-value", HTMLButtonElement, this.element);
-  readonly #seq = find("entry-seq", HTMLDataElement, this.element);
-  readonly #remove = find("entry-remove", HTMLButtonElement, this.element);
-  readonly #note = find("entry-note", HTMLElement, this.element);
+  readonly element: HTMLLIElement;
+  readonly #root: ParentNode;
+  readonly #value: HTMLButtonElement;
+  readonly #seq: HTMLDataElement;
+  readonly #history: HTMLButtonElement;
+  readonly #changes: HTMLOListElement;
+  readonly #remove: HTMLButtonElement;
+  readonly #note: HTMLElement;
   readonly #events: RowEvents;
   #entry: ReadonlyEntry;
   #isRemoved = false;
   #editor: HTMLFormElement | undefined;
 
-  constructor(entry: ReadonlyEntry, events: RowEvents) {
+  /** `root` holds the templates. */
+  constructor(entry: ReadonlyEntry, events: RowEvents, root: ParentNode) {
     this.#entry = entry;
     this.#events = events;
+    this.#root = root;
+    this.element = cloneTemplate("entry-template", HTMLLIElement, root);
+    this.#value = find("entry-value", HTMLButtonElement, this.element);
+    this.#seq = find("entry-seq", HTMLDataElement, this.element);
+    this.#history = find("entry-history", HTMLButtonElement, this.element);
+    this.#changes = find("entry-changes", HTMLOListElement, this.element);
+    this.#remove = find("entry-remove", HTMLButtonElement, this.element);
+    this.#note = find("entry-note", HTMLElement, this.element);
     const { key } = entry;
     this.element.dataset.key = key;
     const name = find("entry-key", HTMLElement, this.element);
@@ -39,6 +53,7 @@ export class EntryRow {
     this.#remove.setAttribute("aria-label", `Remove ${key}`);
     this.#remove.title = `Remove ${key}`;
     this.#value.addEventListener("click", () => this.#openEditor());
+    this.#history.addEventListener("click", () => this.#showHistory(this.#changes.hidden === true));
     this.#remove.addEventListener("click", () => void this.#tellFailure(this.#events.remove(key)));
     this.#paint();
   }
@@ -92,8 +107,16 @@ export class EntryRow {
     this.#value.setAttribute("aria-label", `Edit ${key}: ${shown}`);
     this.#seq.value = String(seq);
     this.#seq.textContent = pending ? "pending" : formatNumber(seq);
-    this.#seq.title = pending ? "not acknowledged yet" : `last written at seq ${formatNumber(seq)}`;
+    this.#history.title = pending ? "not acknowledged yet" : `last written at seq ${formatNumber(seq)}`;
+    this.#history.setAttribute("aria-label", `${this.#seq.textContent}: changes of ${key} that were seen`);
+    if (!this.#changes.hidden) this.#showHistory(true);
     this.element.dataset.pending = String(pending ?? false);
+  }
+
+  #showHistory(isShown: boolean): void {
+    this.#changes.hidden = !isShown;
+    this.#history.ariaExpanded = String(isShown);
+    this.#changes.replaceChildren(...(isShown ? this.#events.history(this.#entry.key) : []));
   }
 
   /** What a person sees who edits now; the seq that a pending update will have is not known. */
@@ -103,7 +126,7 @@ export class EntryRow {
   }
 
   #openEditor(): void {
-    const editor = cloneTemplate("editor-template", HTMLFormElement);
+    const editor = cloneTemplate("editor-template", HTMLFormElement, this.#root);
     const field = find("entry-editor-value", HTMLTextAreaElement, editor);
     const { key } = this.#entry;
     let basedOn = this.#seqShown;

@@ -1,4 +1,4 @@
-// The fixed elements of the page, found once, by the hooks that tests use as well.
+// The fixed elements of a page or panel, found once, by the hooks that tests use as well.
 
 type ElementClass<Found extends Element> = abstract new () => Found;
 
@@ -22,8 +22,12 @@ export function select<Found extends Element>(
 }
 
 /** A copy of the one element that a template holds. */
-export function cloneTemplate<Found extends Element>(id: string, kind: ElementClass<Found>): Found {
-  const copy = select(`#${id}`, HTMLTemplateElement).content.firstElementChild?.cloneNode(true);
+export function cloneTemplate<Found extends Element>(
+  id: string,
+  kind: ElementClass<Found>,
+  root: ParentNode = document,
+): Found {
+  const copy = select(`#${id}`, HTMLTemplateElement, root).content.firstElementChild?.cloneNode(true);
   if (copy instanceof kind) return copy;
   throw new Error(`the template ${id} holds no ${kind.name}`);
 }

@@ -1,0 +1,85 @@
+// Buttons for what goes wrong in real life, here and now, and a writer to go with it.
+
+import { randomId } from "../random-id.ts";
+import type { Fault } from "../feed.ts";
+import type { OpenReplica } from "../registry.ts";
+import { find } from "./element.ts";
+
+/** How often the writer writes, and where: one key of this page's own. */
+const WRITE_MS = 200;
+const WRITER_PREFIX = "inspector/";
+/** What cannot be taken back is asked for twice within this. */
+const CONFIRM_MS = 4000;
+
+export class FaultPanel {
+  readonly #open: OpenReplica;
+  readonly #faults = new Set<Fault>();
+  readonly #key = `${WRITER_PREFIX}${randomId().slice(0, 8)}`;
+  #writing: ReturnType<typeof setInterval> | undefined;
+  #written = 0;
+
+  constructor(root: ParentNode, open: OpenReplica) {
+    this.#open = open;
+    this.#addSwitch(find("fault-offline", HTMLButtonElement, root), "offline");
+    this.#addSwitch(find("fault-stalled", HTMLButtonElement, root), "stalled-disk");
+    find("fault-drop", HTMLButtonElement, root).addEventListener("click", () => open.drop());
+    onConfirmed(find("fault-wipe", HTMLButtonElement, root), () => open.wipe());
+    const writer = find("writer", HTMLButtonElement, root);
+    writer.addEventListener("click", () => {
+      if (this.#writing === undefined) this.#startWriting();
+      else this.#stopWriting();
+      writer.ariaPressed = String(this.#writing !== undefined);
+    });
+    find("writer-key", HTMLElement, root).textContent = this.#key;
+  }
+
+  /** Everything is right again. */
+  close(): void {
+    this.#stopWriting();
+    if (this.#faults.size > 0) this.#open.setFaults([]);
+  }
+
+  #addSwitch(button: HTMLButtonElement, fault: Fault): void {
+    button.addEventListener("click", () => {
+      const isOn = !this.#faults.has(fault);
+      if (isOn) this.#faults.add(fault);
+      else this.#faults.delete(fault);
+      button.ariaPressed = String(isOn);
+      this.#open.setFaults([...this.#faults]);
+    });
+  }
+
+  #startWriting(): void {
+    this.#writing = setInterval(() => {
+      this.#written += 1;
+      // How it ends is shown by the chart.
+      this.#open.replica.insert(this.#key, this.#written).catch(() => {});
+    }, WRITE_MS);
+  }
+
+  #stopWriting(): void {
+    clearInterval(this.#writing);
+    this.#writing = undefined;
+  }
+}
+
+/** Calls back when the button is pressed a second time, while it asks for that. */
+function onConfirmed(button: HTMLButtonElement, confirmed: () => void): void {
+  const label = button.textContent;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const rest = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    button.textContent = label;
+  };
+  button.addEventListener("click", () => {
+    if (timer === undefined) {
+      button.textContent = "Press again to wipe";
+      timer = setTimeout(rest, CONFIRM_MS);
+    } else {
+      rest();
+      confirmed();
+    }
+  });
+  button.addEventListener("blur", rest);
+}

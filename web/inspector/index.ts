@@ -1,0 +1,110 @@
+// The inspector: a live picture of a store, and of this page's replica in it, in any page that has one. `headwater/inspector`.
+
+import type { PrimaryOptions, Replica, TokenSource } from "../client.ts";
+import { connectPrimary } from "../primary-client.ts";
+import { openReplicas } from "../registry.ts";
+import type { OpenReplica } from "../registry.ts";
+import BASE_STYLE from "./base.css?inline";
+import { Charts } from "./charts.ts";
+import { find } from "./element.ts";
+import { endingOf } from "./ending.ts";
+import ENTRIES_STYLE from "./entries.css?inline";
+import { EntryList } from "./entry-list.ts";
+import { EventList } from "./event-list.ts";
+import { FaultPanel } from "./fault-panel.ts";
+import { oncePerFrame } from "./frame.ts";
+import MARKUP from "./inspector.html?raw";
+import STYLE from "./inspector.css?inline";
+import { Observation } from "./observation.ts";
+import { Picture } from "./picture.ts";
+import PLOT_STYLE from "uplot/dist/uPlot.min.css?inline";
+
+/** What the inspector is to show, and what it needs for that. */
+export interface InspectorOptions {
+  /** The replica to look at, as `openReplica` returned it. */
+  replica: Pick<Replica, "status">;
+  /** Says to the primary who asks for its status; the same as the replica's. */
+  token?: TokenSource;
+  /** Whether entries can be browsed and edited; true unless given. */
+  entries?: boolean;
+}
+
+/** An inspector in a page. */
+export interface Inspector {
+  /** Its element, `<headwater-inspector>`; its `color-scheme` decides between light and dark. */
+  readonly element: HTMLElement;
+  /** Takes it out of the page. Faults that it has caused are over. */
+  close(): void;
+}
+
+/**
+ * Puts an inspector into an element of the page: the store's primary and its secondaries as they stand now, charts of the last two
+ * minutes, buttons for faults, and the entries. It asks the primary for its status twice a second, while the page is visible.
+ *
+ * It brings its own styles, which do not reach outside, nor the page's inside. Throws if `replica` is not open in this page.
+ */
+export function mountInspector(place: Element, { replica, token, entries = true }: InspectorOptions): Inspector {
+  const open = [...openReplicas()].find((one) => one.replica === replica);
+  if (!open) throw new Error("the inspector needs a replica that this page has open");
+  const element = document.createElement("headwater-inspector");
+  const root = element.attachShadow({ mode: "open" });
+  root.adoptedStyleSheets = [BASE_STYLE, PLOT_STYLE, ENTRIES_STYLE, STYLE].map(toSheet);
+  root.innerHTML = MARKUP;
+  place.append(element);
+  const parts = [watch(root, open, token), new FaultPanel(root, open)];
+  const panel = find("entries-panel", HTMLElement, root);
+  panel.hidden = !entries;
+  if (entries) parts.push(browse(panel, open.replica));
+  return {
+    element,
+    close: () => {
+      for (const part of parts) part.close();
+      element.remove();
+    },
+  };
+}
+
+interface Part {
+  close(): void;
+}
+
+function watch(root: ShadowRoot, open: OpenReplica, token: TokenSource | undefined): Part {
+  const { replica, url } = open;
+  const options: PrimaryOptions = { url };
+  if (token !== undefined) options.token = token;
+  const client = connectPrimary(options);
+  const charts = new Charts(root);
+  const picture = new Picture(root, replica);
+  const events = new EventList(root);
+  const observation = new Observation(
+    open,
+    () => client.status(),
+    oncePerFrame(() => {
+      charts.paint(observation.samples);
+      picture.paint(observation.status, observation.failure, (id) => charts.colourOf(id));
+      events.paint(observation.events);
+    }),
+  );
+  return {
+    close: () => {
+      observation.close();
+      charts.close();
+    },
+  };
+}
+
+function browse(panel: HTMLElement, replica: Replica): Part {
+  return new EntryList(panel, replica, {
+    edit: (key, value, seq) => {
+      const checks = seq === undefined ? [] : [{ key, seq }];
+      return endingOf(replica.batch([{ insert: { key, value } }], { checks }));
+    },
+    remove: (key) => endingOf(replica.remove(key)),
+  });
+}
+
+function toSheet(text: string): CSSStyleSheet {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(text);
+  return sheet;
+}

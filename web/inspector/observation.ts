@@ -1,0 +1,193 @@
+// What the inspector knows of a store: what its primary says of itself twice a second, what this page's updates have come to, and
+// what has changed in between, as samples of a moving window and as events.
+
+import type { Acknowledged, Replica, ReplicaStatus, StoreStatus } from "../client.ts";
+import type { OpenReplica } from "../registry.ts";
+import { endingOf } from "./ending.ts";
+
+/** How often the primary is asked, and how long ago what is shown began. */
+const SAMPLE_MS = 500;
+export const WINDOW_MS = 120_000;
+
+const SAMPLES_MAX = WINDOW_MS / SAMPLE_MS + 2;
+const RATE_SAMPLES = 2000 / SAMPLE_MS;
+const EVENTS_MAX = 200;
+
+/** What one question has brought. What is null is not known. */
+export interface Sample {
+  /** Milliseconds on the page's own clock. */
+  at: number;
+  /** Of each secondary that the primary knows, in milliseconds. */
+  lagMs: ReadonlyMap<string, number>;
+  /** How many secondaries writers wait for. */
+  inSync: number | null;
+  /** The store's latest seq, of which history. */
+  head: number;
+  epoch: string | null;
+  /** Seqs that the store has been given in the last two seconds, per second. */
+  rate: number | null;
+  /** Of this page's updates that were acknowledged since then. */
+  ackMs: { median: number; slowest: number } | null;
+  /** Of those that were not: how long that took. */
+  failedMs: number | null;
+}
+
+/** Something that happened to the store's replicas. */
+export interface StoreEvent {
+  /** Milliseconds since 1970. */
+  at: number;
+  /** What has happened to whom, in words. */
+  words: string;
+  tone: "good" | "busy" | "bad";
+}
+
+/** Asks the primary for its status. */
+export type AskStatus = () => Promise<StoreStatus>;
+
+export class Observation {
+  readonly #replica: Replica;
+  readonly #ask: AskStatus;
+  readonly #changed: () => void;
+  readonly #leave: (() => void)[] = [];
+  #samples: Sample[] = [];
+  #events: StoreEvent[] = [];
+  #status: StoreStatus | undefined;
+  #failure: string | undefined;
+  #ackedMs: number[] = [];
+  #failedMs: number[] = [];
+  #isAsking = false;
+  #own: ReplicaStatus;
+  /** By all names that it has had. */
+  readonly #ownIds = new Set<string>();
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  /** `changed` is called after each sample and event. */
+  constructor(open: OpenReplica, ask: AskStatus, changed: () => void) {
+    const { replica } = open;
+    this.#replica = replica;
+    this.#ask = ask;
+    this.#changed = changed;
+    this.#own = replica.status;
+    if (this.#own.secondaryId !== null) this.#ownIds.add(this.#own.secondaryId);
+    this.#leave.push(
+      open.observe((ended) => void this.#follow(ended)),
+      replica.subscribeStatus((status) => this.#compareOwn(status)),
+    );
+    this.#timer = setInterval(() => void this.#sample(), SAMPLE_MS);
+    void this.#sample();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const leave of this.#leave) leave();
+  }
+
+  /** In the order in which they were taken. */
+  get samples(): readonly Sample[] {
+    return this.#samples;
+  }
+
+  /** The latest first. */
+  get events(): readonly StoreEvent[] {
+    return this.#events;
+  }
+
+  /** What the primary said last; undefined while it cannot be asked. */
+  get status(): StoreStatus | undefined {
+    return this.#status;
+  }
+
+  /** Why the primary cannot be asked. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  async #follow(ended: Promise<Acknowledged>): Promise<void> {
+    const begunAt = performance.now();
+    const { result } = await endingOf(ended);
+    (result === "acked" ? this.#ackedMs : this.#failedMs).push(performance.now() - begunAt);
+  }
+
+  /** A page that nobody sees asks nothing. */
+  async #sample(): Promise<void> {
+    if (this.#isAsking || document.visibilityState === "hidden") return;
+    this.#isAsking = true;
+    try {
+      const status = await this.#ask();
+      this.#compare(status);
+      this.#status = status;
+      this.#failure = undefined;
+    } catch (error) {
+      if (this.#failure === undefined) this.#tell("the primary cannot be asked", "bad");
+      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#status = undefined;
+    } finally {
+      this.#isAsking = false;
+    }
+    this.#take(performance.now());
+    this.#changed();
+  }
+
+  #take(at: number): void {
+    const status = this.#status;
+    const { epoch, head } = status ?? this.#replica.status;
+    const before = this.#samples.at(-RATE_SAMPLES) ?? this.#samples[0];
+    const isSame = before !== undefined && before.epoch === epoch;
+    const acked = this.#ackedMs.splice(0).sort((a, b) => a - b);
+    const failed = this.#failedMs.splice(0);
+    this.#samples.push({
+      at,
+      lagMs: new Map(status?.secondaries.map(({ id, lagMs }) => [id, lagMs])),
+      inSync: status ? inSyncOf(status).size : null,
+      head,
+      epoch,
+      rate: isSame ? Math.max(0, ((head - before.head) * 1000) / (at - before.at)) : null,
+      ackMs: acked.length > 0 ? { median: acked[acked.length >> 1]!, slowest: acked.at(-1)! } : null,
+      failedMs: failed.length > 0 ? Math.max(...failed) : null,
+    });
+    if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
+  }
+
+  /** What the primary says otherwise than before. */
+  #compare(status: StoreStatus): void {
+    const before = this.#status;
+    if (!before) {
+      if (this.#failure !== undefined) this.#tell("the primary answers again", "good");
+      return;
+    }
+    if (before.epoch !== status.epoch) this.#tell("a new history has begun", "busy");
+    const [was, is] = [inSyncOf(before), inSyncOf(status)];
+    const stateOf = new Map(status.secondaries.map(({ id, state }) => [id, state]));
+    // Of its own replica this page hears more, and sooner.
+    const tell = (id: string, words: string, tone: StoreEvent["tone"]): void => {
+      if (!this.#ownIds.has(id)) this.#tell(`${id.slice(0, 8)} ${words}`, tone);
+    };
+    for (const id of is) if (!was.has(id)) tell(id, "is in the in-sync set", "good");
+    for (const id of was) {
+      if (!is.has(id)) tell(id, `has left the in-sync set: ${stateOf.get(id) ?? "gone"}`, "busy");
+    }
+  }
+
+  #compareOwn(status: ReplicaStatus): void {
+    const before = this.#own;
+    this.#own = status;
+    if (status.secondaryId !== null) this.#ownIds.add(status.secondaryId);
+    if (status.inSync !== before.inSync) {
+      const words = status.inSync ? "is in the in-sync set" : "has left the in-sync set";
+      this.#tell(`this browser ${words}`, status.inSync ? "good" : "busy");
+    }
+    if (status.state !== before.state) {
+      const tone = status.state === "following" ? "good" : status.state === "offline" ? "bad" : "busy";
+      this.#tell(`this browser is ${status.state}`, tone);
+    }
+    this.#changed();
+  }
+
+  #tell(words: string, tone: StoreEvent["tone"]): void {
+    this.#events.unshift({ at: Date.now(), words, tone });
+    this.#events.length = Math.min(this.#events.length, EVENTS_MAX);
+  }
+}
+
+const inSyncOf = ({ secondaries }: StoreStatus): Set<string> =>
+  new Set(secondaries.filter(({ state }) => state === "in-sync").map(({ id }) => id));
