@@ -56,6 +56,10 @@ for (const name of ENGINES) {
     expect(await primary.readStore("board")).toEqual(
       new Map<string, unknown>(Object.entries({ a: { cups: 1 }, b: 2 })),
     );
+
+    await callIn(second, openInspector);
+    const expected = { primary: "reachable", head: "2", own: "in-sync", charts: 4 };
+    await expect.poll(() => callIn(second, lookAtInspector), PATIENT).toEqual(expected);
   });
 
   test(`${name}: a reload without the primary shows everything, and the replica resumes when it is back`, async ({
@@ -123,6 +127,22 @@ function entries(): Record<string, unknown> {
 function shownKeys(): (string | undefined)[] {
   const shown = document.querySelectorAll<HTMLElement>('[data-testid="entry"]');
   return [...shown].map(({ dataset }) => dataset.key);
+}
+
+function openInspector(): void {
+  document.querySelector<HTMLElement>('[data-testid="inspect"]')!.click();
+}
+
+function lookAtInspector(): object {
+  const root = document.querySelector("headwater-inspector")?.shadowRoot;
+  const textOf = (testId: string): string | undefined =>
+    root?.querySelector(`[data-testid="${testId}"]`)?.textContent ?? undefined;
+  return {
+    primary: textOf("primary-state"),
+    head: textOf("primary-head"),
+    own: root?.querySelector<HTMLElement>('[data-own="true"]')?.dataset["state"],
+    charts: root?.querySelectorAll("canvas").length,
+  };
 }
 
 async function lookAtStorage(): Promise<{ locks: string[]; databases: string[] }> {

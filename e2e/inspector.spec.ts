@@ -198,6 +198,11 @@ test("the charts move: lag, in-sync set, throughput and how this page's updates 
   await expect(latest("chart-in-sync")).toHaveText("0");
   await page.getByTestId("writer").click();
   await expect(latest("chart-rate")).toHaveText("0 /s");
+
+  const canvas = page.getByTestId("chart-rate").locator("canvas");
+  expect(await brightnessOf(canvas)).toBeLessThan(128);
+  await page.locator("headwater-inspector").evaluate((element) => (element.style.colorScheme = "dark"));
+  await expect.poll(() => brightnessOf(canvas)).toBeGreaterThan(128);
 });
 
 test("everything can be reached and done with the keyboard", async ({ browser, primary }) => {
@@ -262,16 +267,27 @@ async function skipOtherFonts(page: Page, testInfo: TestInfo): Promise<void> {
 }
 
 /** How many pixels of a canvas have a colour, and not the grey of axes and grid. */
-function countInk(canvas: Locator): Promise<number> {
+async function countInk(canvas: Locator): Promise<number> {
+  return (await inkOf(canvas)).length;
+}
+
+/** How bright they are, from 0 to 255. */
+async function brightnessOf(canvas: Locator): Promise<number> {
+  const ink = await inkOf(canvas);
+  return ink.reduce((sum, colour) => sum + (Math.max(...colour) + Math.min(...colour)) / 2, 0) / ink.length;
+}
+
+/** The colours of those pixels. */
+function inkOf(canvas: Locator): Promise<number[][]> {
   return canvas.evaluate((element: HTMLCanvasElement) => {
     const { width, height } = element;
     const pixels = element.getContext("2d")!.getImageData(0, 0, width, height).data;
-    let count = 0;
+    const ink: number[][] = [];
     for (let at = 0; at < pixels.length; at += 4) {
-      const [red, green, blue, alpha] = pixels.subarray(at, at + 4) as unknown as [number, number, number, number];
-      if (alpha > 128 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60) count += 1;
+      const colour = [...pixels.subarray(at, at + 3)];
+      if (pixels[at + 3]! > 128 && Math.max(...colour) - Math.min(...colour) > 60) ink.push(colour);
     }
-    return count;
+    return ink;
   });
 }
 

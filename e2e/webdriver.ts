@@ -42,7 +42,9 @@ export class WebKitSession {
     const [display] = await once(createInterface(screen.file3), "line", { signal: screen.startSignal });
 
     const port = await freePort();
-    const driver = this.#spawn("WebKitWebDriver", [`--port=${port}`], { DISPLAY: `:${display}` });
+    // Without a language of its own it would tell pages the name of C, which is none that they can use.
+    const env = { DISPLAY: `:${display}`, LANG: "en_US.UTF-8", LANGUAGE: "en_US", LC_ALL: "" };
+    const driver = this.#spawn("WebKitWebDriver", [`--port=${port}`], env);
     const origin = `http://127.0.0.1:${port}`;
     const isReady = (): Promise<boolean> =>
       fetch(`${origin}/status`).then(

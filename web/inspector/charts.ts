@@ -84,9 +84,9 @@ class Chart {
   readonly #now: HTMLElement;
   readonly #unit: string;
   readonly #resizing: ResizeObserver;
-  readonly #scheme = matchMedia("(prefers-color-scheme: dark)");
-  readonly #rebuild = (): void => this.setLines(this.#lines);
   #lines: Line[];
+  /** In which colour the axes are drawn. */
+  #axes = "";
   #uplot: uPlot;
 
   constructor(figure: HTMLElement, unit: string, lines: Line[]) {
@@ -97,7 +97,6 @@ class Chart {
     this.#uplot = this.#build();
     this.#resizing = new ResizeObserver(() => this.#uplot.setSize({ width: this.#width, height: HEIGHT }));
     this.#resizing.observe(this.#plot);
-    this.#scheme.addEventListener("change", this.#rebuild);
   }
 
   setLines(lines: Line[]): void {
@@ -107,6 +106,8 @@ class Chart {
   }
 
   paint(samples: readonly Sample[]): void {
+    // It has become dark, or light.
+    if (this.#colour("--muted") !== this.#axes) this.setLines(this.#lines);
     const now = samples.at(-1)?.at ?? 0;
     const ages = samples.map(({ at }) => (at - now) / 1000);
     this.#uplot.setData([ages, ...this.#lines.map(({ read }) => samples.map(read))]);
@@ -118,7 +119,6 @@ class Chart {
 
   close(): void {
     this.#resizing.disconnect();
-    this.#scheme.removeEventListener("change", this.#rebuild);
     this.#uplot.destroy();
   }
 
@@ -127,8 +127,9 @@ class Chart {
   }
 
   #build(): uPlot {
-    const [muted, grid] = [this.#colour("--muted"), this.#colour("--line")];
-    const axis = { stroke: muted, font: "11px ui-monospace, monospace", ticks: { show: false } };
+    this.#axes = this.#colour("--muted");
+    const grid = this.#colour("--line");
+    const axis = { stroke: this.#axes, font: "11px ui-monospace, monospace", ticks: { show: false } };
     const options: uPlot.Options = {
       width: this.#width,
       height: HEIGHT,

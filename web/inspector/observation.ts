@@ -108,9 +108,10 @@ export class Observation {
     (result === "acked" ? this.#ackedMs : this.#failedMs).push(performance.now() - begunAt);
   }
 
-  /** A page that nobody sees asks nothing. */
+  /** A page that nobody sees asks once, so that there is something to see. */
   async #sample(): Promise<void> {
-    if (this.#isAsking || document.visibilityState === "hidden") return;
+    const isUnseen = document.visibilityState === "hidden" && this.#samples.length > 0;
+    if (this.#isAsking || isUnseen) return;
     this.#isAsking = true;
     try {
       const status = await this.#ask();
