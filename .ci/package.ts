@@ -33,6 +33,8 @@ await bundle({
     emptyOutDir: false,
     copyPublicDir: false,
     target: "es2023",
+    // As in vite.config.ts.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
   },
 });
 pointToWorker(join(output, "web", "client.js"));
