@@ -142,6 +142,19 @@ test("bad input is refused with its code, and changes nothing", async ({ origin 
   expect(await ask(origin, "/v1/stores/bad/status")).toMatchObject({ body: { head: 0, entries: 0 } });
 });
 
+test("who is refused amid sending a large body hears why", async ({ origin }) => {
+  const large = "x".repeat(6 * 1024 * 1024);
+  const ask = async (method: string, path: string): Promise<[number, string]> => {
+    const answer = await fetch(`${origin}/v1/stores/large${path}`, { method, body: large });
+    return [answer.status, ((await answer.json()) as { code: string }).code];
+  };
+  for (let round = 0; round < 5; round++) {
+    expect(await ask("PUT", "/entries/a")).toEqual([413, "too-large"]);
+    expect(await ask("POST", "/batch")).toEqual([413, "too-large"]);
+    expect(await ask("POST", "/import")).toEqual([403, "forbidden"]);
+  }
+});
+
 test("garbage on the socket closes it with a reason, and the primary goes on", async ({ origin }) => {
   const closed = await new Promise<CloseEvent>((resolve) => {
     const socket = new WebSocket(`${origin}/v1/stores/garbage/replicate`.replace("http", "ws"), "headwater.v1");

@@ -33,7 +33,7 @@ import { joinRefusalOf, refusalOf } from "../src/rights.ts";
 import type { Schemas } from "../src/schema.ts";
 import { Authenticator, Unauthorized } from "./auth.ts";
 import type { AuthEnv } from "./auth.ts";
-import { readBody } from "./body.ts";
+import { discard, readBody } from "./body.ts";
 import { offersDeflate } from "./deflate.ts";
 import { ANYONE, attachGrant } from "./grant.ts";
 import type { Grant } from "./grant.ts";
@@ -128,6 +128,10 @@ export function createApp<Env extends object = AppEnv>(options: AppOptions<Env> 
   // A response that opens a socket has no use for these headers, nor room for them.
   app.use(async (c, next) => (isUpgrade(c) ? next() : SECURE(c, next)));
   app.use(async (c, next) => (isUpgrade(c) ? next() : CROSS_ORIGIN(c, next)));
+  app.use(async (c, next) => {
+    await next();
+    if (!c.req.raw.bodyUsed) await discard(c.req.raw.body);
+  });
   app.use("/v1/*", async (c, next) => stores.requireConfiguration(c) ?? refuseStrangePage(c) ?? next());
   app.use("/v1/stores/:store/*", stores.open());
 

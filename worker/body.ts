@@ -16,12 +16,16 @@ const TOO_SLOW: Refusal = {
   detail: `nothing more of the body has come for ${LINE_PATIENCE_MS} ms (LINE_PATIENCE_MS)`,
 };
 
+/** So much of what nobody wants is read, and for so long. */
+export const REST_BYTES_MAX = 32 * 1024 * 1024;
+const REST_PATIENCE_MS = 5000;
+
 /** Nothing more of a body has come for too long. */
 export class LateError extends Error {
   override readonly name = "LateError";
 }
 
-/** The body's text. A body that is too long, or of which nothing more comes, is not read to its end. */
+/** The body's text. One that is too long, or of which nothing more comes, is refused. */
 export async function readBody(request: Request): Promise<{ ok: true; value: string } | Refusal> {
   if (Number(request.headers.get("Content-Length") ?? 0) > LINE_BYTES_MAX) return TOO_LARGE;
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
@@ -41,23 +45,47 @@ export async function readBody(request: Request): Promise<{ ok: true; value: str
   }
 }
 
-/** A body as it comes; leaving the loop cancels the rest. Throws LateError when nothing has come for `patienceMs`. */
+/** A body as it comes. Throws LateError when nothing has come for `patienceMs`. */
 export async function* chunksOf(
   body: ReadableStream<Uint8Array> | null,
   patienceMs: number,
 ): AsyncGenerator<Uint8Array, void> {
   const reader = body?.getReader();
   if (!reader) return;
+  let isWanted = true;
   try {
     for (;;) {
+      isWanted = false;
       const { done, value } = await within(patienceMs, reader.read());
       if (done) return;
+      isWanted = true;
       yield value;
     }
   } finally {
-    // Of a body that was cut off there is nothing to cancel.
-    reader.cancel().catch(() => {});
+    // Whoever leaves the loop has enough; otherwise nothing more comes.
+    if (isWanted) await readRest(reader);
+    else reader.cancel().catch(() => {});
   }
+}
+
+/** Takes what is left of a body that nobody reads, so that its sender hears the answer. */
+export async function discard(body: ReadableStream<Uint8Array> | null): Promise<void> {
+  if (body && !body.locked) await readRest(body.getReader());
+}
+
+/** Who is answered amid sending may not hear it: the rest is read, as far as it is little and comes soon. */
+async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  const endAt = Date.now() + REST_PATIENCE_MS;
+  try {
+    for (let left = REST_BYTES_MAX; left > 0;) {
+      const { done, value } = await within(endAt - Date.now(), reader.read());
+      if (done) return;
+      left -= value.byteLength;
+    }
+  } catch {
+    // It was cut off, or is too slow.
+  }
+  reader.cancel().catch(() => {});
 }
 
 async function within<Value>(patienceMs: number, promise: Promise<Value>): Promise<Value> {

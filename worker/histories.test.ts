@@ -443,6 +443,21 @@ describe("an import", () => {
     await expectUntouched(store, before);
   });
 
+  it("E2: of a store that is deleted meanwhile is refused at its end", async () => {
+    const store = new Store();
+    await store.batch([insertOf("old", 1)]);
+    const file = new Pieces();
+    const answer = store.ask("POST", "/import?replace=true", file.body);
+    await file.give(LARGE_BEGINNING);
+    await begun(store);
+    expect((await store.ask("DELETE", "")).status).toBe(200);
+    await file.give(fileOf([{ seq: 5000, entries: 2 * PART_CHANGES_MAX }]));
+    await file.end();
+    const refusal = await answer;
+    expect([refusal.status, await refusal.json()]).toMatchObject([412, { code: "conflict", applied: false }]);
+    expect(await store.list()).toEqual([]);
+  });
+
   it("E2: is given up by whoever finds it after a crash", async () => {
     const store = new Store();
     await store.batch([insertOf("old", 1)]);

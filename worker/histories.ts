@@ -8,6 +8,7 @@ import { CLOSE } from "../src/protocol.ts";
 import type { ExportEnd } from "../src/protocol.ts";
 import { CommitInDoubtError } from "../src/store.ts";
 import type { PrimaryPersistence } from "../src/store.ts";
+import { discard } from "./body.ts";
 import { grantOf } from "./grant.ts";
 import type { Grant } from "./grant.ts";
 import { ImportRefused, readExport } from "./import.ts";
@@ -70,8 +71,12 @@ export class Histories {
 
   /** E2: takes the whole export, or nothing of it; with `?replace=true` in place of what there is. */
   async #import({ url, body }: Request): Promise<void> {
-    if (this.#isImporting) throw new ImportRefused("unavailable", "another import is under way: ask again later");
+    if (this.#isImporting) {
+      await discard(body);
+      throw new ImportRefused("unavailable", "another import is under way: ask again later");
+    }
     this.#isImporting = true;
+    const { epoch } = this.#store;
     const isReplacing = new URL(url).searchParams.get("replace") === "true";
     const parts = readExport(body ?? new Blob().stream());
     try {
@@ -81,7 +86,10 @@ export class Histories {
       this.#store.beginLoading();
       for (let part = first; !part.done; part = await parts.next()) {
         if (Array.isArray(part.value)) this.#store.load(part.value);
-        else this.#finish(part.value, isReplacing);
+        else {
+          if (this.#store.epoch !== epoch) throw new ImportRefused("conflict", "the store was deleted meanwhile");
+          this.#finish(part.value, isReplacing);
+        }
       }
     } finally {
       this.#isImporting = false;
