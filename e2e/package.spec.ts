@@ -148,6 +148,7 @@ async function edit(page: Page, key: string, text: string): Promise<void> {
   await row.getByTestId("entry-editor-value").fill(text);
   await row.getByTestId("entry-editor-save").click();
   await expect(row.getByTestId("entry-editor")).toHaveCount(0);
+  await expect(row.getByTestId("entry-value")).toBeFocused();
 }
 
 /** The same page in two browsers, both with a durable replica. */

@@ -130,7 +130,8 @@ export class PageReplica implements Replica {
   readonly #waiters = new Set<Waiter>();
   readonly #observers = new Set<OperationObserver>();
   readonly #listening = new AbortController();
-  #faults: readonly Fault[] = [];
+  /** Who wants which. */
+  readonly #faults = new Map<object, readonly Fault[]>();
   #link: Link | undefined;
   /** What has come over the link and is not taken yet. */
   #inbox: ToPage[] = [];
@@ -191,9 +192,9 @@ export class PageReplica implements Replica {
     const open: OpenReplica = {
       url,
       replica: this,
-      setFaults: (faults) => {
-        this.#faults = faults;
-        this.#link?.send({ type: "faults", faults });
+      setFaults: (owner, faults) => {
+        this.#faults.set(owner, faults);
+        this.#link?.send({ type: "faults", faults: this.#wantedFaults });
       },
       drop: () => this.#link?.send({ type: "drop" }),
       wipe: () => this.#link?.send({ type: "wipe" }),
@@ -204,6 +205,10 @@ export class PageReplica implements Replica {
     };
     openReplicas().add(open);
     this.#listening.signal.addEventListener("abort", () => openReplicas().delete(open));
+  }
+
+  get #wantedFaults(): Fault[] {
+    return [...new Set([...this.#faults.values()].flat())];
   }
 
   get(key: string): ReadonlyJson | undefined {
@@ -360,7 +365,7 @@ export class PageReplica implements Replica {
       settings: this.#settings,
       clientId: this.#clientId,
       hasTokens,
-      faults: this.#faults,
+      faults: this.#wantedFaults,
       ...(typeof this.#tokens === "string" && { token: this.#tokens }),
     };
     this.#link = new Link(this.#makeWorker, opening, this.#generation, {

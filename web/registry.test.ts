@@ -7,6 +7,8 @@ import type { OpenReplica } from "./registry.ts";
 let primary: MemoryPrimary;
 afterEach(() => primary.close());
 
+const owner = {};
+
 /** A replica, and its other side for tools. */
 async function open(): Promise<[Replica, OpenReplica]> {
   primary = new MemoryPrimary();
@@ -34,13 +36,25 @@ test("an open replica is found by tools until it is closed", async () => {
 test("a replica that is taken offline stays there until it is let go", async () => {
   const [replica, tools] = await open();
   await replica.insert("a", 1);
-  tools.setFaults(["offline"]);
+  tools.setFaults(owner, ["offline"]);
   await until(replica, ({ state }) => state === "offline");
   await expect(replica.insert("a", 2)).rejects.toMatchObject({ code: "offline", applied: false });
   expect(replica.status).toMatchObject({ state: "offline", lastError: "taken offline by a page" });
-  tools.setFaults([]);
+  tools.setFaults(owner, []);
   await until(replica, ({ state }) => state === "following");
   expect(await replica.insert("a", 3)).toMatchObject({ seq: 2 });
+});
+
+test("what one wants to be at fault does not end with another", async () => {
+  const [replica, tools] = await open();
+  const other = {};
+  tools.setFaults(owner, ["offline"]);
+  tools.setFaults(other, ["offline", "stalled-disk"]);
+  await until(replica, ({ state }) => state === "offline");
+  tools.setFaults(other, []);
+  await expect(replica.insert("a", 1)).rejects.toMatchObject({ code: "offline" });
+  tools.setFaults(owner, []);
+  await until(replica, ({ state }) => state === "following");
 });
 
 test("a dropped connection is made again", async () => {

@@ -12,8 +12,11 @@ export interface OpenReplica {
   /** The store's address. */
   readonly url: string;
   readonly replica: Replica;
-  /** From now on these are at fault, for all pages that share the replica, until this page says otherwise or goes. */
-  setFaults(faults: readonly Fault[]): void;
+  /**
+   * From now on `owner` wants these to be at fault, for all pages that share the replica, until it says otherwise or the page
+   * goes.
+   */
+  setFaults(owner: object, faults: readonly Fault[]): void;
   /** Loses the connection once. */
   drop(): void;
   /** Forgets the copy of this browser, which then is fetched again; the outbox stays. */

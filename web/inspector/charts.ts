@@ -8,6 +8,8 @@ import type { Sample } from "./observation.ts";
 /** Secondaries with a line of their own, and with a colour: as many as one can tell apart. */
 const LINES_MAX = 8;
 const HEIGHT = 120;
+/** What is older is not told as the present. */
+const LATEST_MS = 3000;
 
 /** A line of a chart: what of each sample it draws; in which of the palette's colours. */
 interface Line {
@@ -22,24 +24,38 @@ interface Line {
 export class Charts {
   readonly #charts: Chart[];
   readonly #lag: Chart;
+  #painted: Sample | undefined;
   /** The secondaries that have a line, each in its place. */
   #places: (string | undefined)[] = Array.from({ length: LINES_MAX }, () => undefined);
 
   constructor(root: ParentNode) {
-    this.#lag = new Chart(find("chart-lag", HTMLElement, root), "ms", this.#lagLines());
+    this.#lag = new Chart(find("chart-lag", HTMLElement, root), this.#lagLines(), ({ lagMs, inSync }) =>
+      inSync === null ? undefined : `${format(Math.max(0, ...lagMs.values()))} ms`,
+    );
     this.#charts = [
       this.#lag,
-      new Chart(find("chart-in-sync", HTMLElement, root), "", [
-        { label: "in sync", colour: "--good", isStepped: true, read: ({ inSync }) => inSync },
-      ]),
-      new Chart(find("chart-rate", HTMLElement, root), "/s", [
-        { label: "updates", colour: "--accent", read: ({ rate }) => rate },
-      ]),
-      new Chart(find("chart-acks", HTMLElement, root), "ms", [
-        { label: "slowest", colour: "--muted", isPoints: true, read: ({ ackMs }) => ackMs?.slowest ?? null },
-        { label: "median", colour: "--accent", isPoints: true, read: ({ ackMs }) => ackMs?.median ?? null },
-        { label: "failed", colour: "--bad", isPoints: true, read: ({ failedMs }) => failedMs },
-      ]),
+      new Chart(
+        find("chart-in-sync", HTMLElement, root),
+        [{ label: "in sync", colour: "--good", isStepped: true, read: ({ inSync }) => inSync }],
+        ({ inSync }) => (inSync === null ? undefined : format(inSync)),
+      ),
+      new Chart(
+        find("chart-rate", HTMLElement, root),
+        [{ label: "updates", colour: "--accent", read: ({ rate }) => rate }],
+        ({ rate }) => (rate === null ? undefined : `${format(rate)} /s`),
+      ),
+      new Chart(
+        find("chart-acks", HTMLElement, root),
+        [
+          { label: "slowest", colour: "--muted", isPoints: true, read: ({ ackMs }) => ackMs?.slowest ?? null },
+          { label: "median", colour: "--accent", isPoints: true, read: ({ ackMs }) => ackMs?.median ?? null },
+          { label: "failed", colour: "--bad", isPoints: true, read: ({ failedMs }) => failedMs },
+        ],
+        ({ ackMs, failedMs }) => {
+          if (ackMs) return `median ${format(ackMs.median)} ms`;
+          return failedMs === null ? undefined : `failed after ${format(failedMs)} ms`;
+        },
+      ),
     ];
   }
 
@@ -49,8 +65,12 @@ export class Charts {
     return place < 0 ? undefined : `--line-${place + 1}`;
   }
 
-  paint(samples: readonly Sample[]): void {
-    if (this.#assignPlaces(samples)) this.#lag.setLines(this.#lagLines());
+  /** Draws what there is anew, if there is anything new. `ownId` is the secondary that this browser is. */
+  paint(samples: readonly Sample[], ownId: string | null): void {
+    const latest = samples.at(-1);
+    if (!latest || latest === this.#painted) return;
+    this.#painted = latest;
+    if (this.#assignPlaces(samples, ownId)) this.#lag.setLines(this.#lagLines());
     for (const chart of this.#charts) chart.paint(samples);
   }
 
@@ -58,12 +78,16 @@ export class Charts {
     for (const chart of this.#charts) chart.close();
   }
 
-  /** Whoever has a place keeps it as long as the window shows it. True if anything has changed. */
-  #assignPlaces(samples: readonly Sample[]): boolean {
-    const seen = new Set(samples.flatMap(({ lagMs }) => [...lagMs.keys()]));
+  /** Lines are for one's own and for those that lag most; whoever has one keeps its place. True if anything has changed. */
+  #assignPlaces(samples: readonly Sample[], ownId: string | null): boolean {
+    const worstMs = new Map<string, number>();
+    for (const { lagMs } of samples)
+      for (const [id, ms] of lagMs) worstMs.set(id, Math.max(worstMs.get(id) ?? 0, Math.round(ms / 100)));
     const placed = new Set(this.#places);
-    const waiting = [...seen].filter((id) => !placed.has(id));
-    const places = this.#places.map((id) => (id !== undefined && seen.has(id) ? id : waiting.shift()));
+    const rank = (id: string): number => (id === ownId ? Infinity : worstMs.get(id)! + (placed.has(id) ? 0.5 : 0));
+    const chosen = [...worstMs.keys()].sort((a, b) => rank(b) - rank(a)).slice(0, LINES_MAX);
+    const waiting = chosen.filter((id) => !placed.has(id));
+    const places = this.#places.map((id) => (id !== undefined && chosen.includes(id) ? id : waiting.shift()));
     const hasChanged = places.some((id, place) => id !== this.#places[place]);
     this.#places = places;
     return hasChanged;
@@ -78,21 +102,27 @@ export class Charts {
   }
 }
 
+const format = (value: number): string => formatNumber(Math.round(value));
+
 /** One chart, as wide as its place. */
 class Chart {
   readonly #plot: HTMLElement;
   readonly #now: HTMLElement;
-  readonly #unit: string;
+  readonly #title: string;
+  readonly #describe: (sample: Sample) => string | undefined;
   readonly #resizing: ResizeObserver;
   #lines: Line[];
+  #samples: readonly Sample[] = [];
   /** In which colour the axes are drawn. */
   #axes = "";
   #uplot: uPlot;
 
-  constructor(figure: HTMLElement, unit: string, lines: Line[]) {
+  /** `describe` says in words what the lines show of a sample. */
+  constructor(figure: HTMLElement, lines: Line[], describe: (sample: Sample) => string | undefined) {
     this.#plot = select(".plot", HTMLElement, figure);
-    this.#now = select("output", HTMLElement, figure);
-    this.#unit = unit;
+    this.#now = find("now", HTMLElement, figure);
+    this.#title = this.#plot.ariaLabel ?? "";
+    this.#describe = describe;
     this.#lines = lines;
     this.#uplot = this.#build();
     this.#resizing = new ResizeObserver(() => this.#uplot.setSize({ width: this.#width, height: HEIGHT }));
@@ -108,13 +138,22 @@ class Chart {
   paint(samples: readonly Sample[]): void {
     // It has become dark, or light.
     if (this.#colour("--muted") !== this.#axes) this.setLines(this.#lines);
+    this.#samples = samples;
     const now = samples.at(-1)?.at ?? 0;
     const ages = samples.map(({ at }) => (at - now) / 1000);
     this.#uplot.setData([ages, ...this.#lines.map(({ read }) => samples.map(read))]);
-    const latest = samples.at(-1);
-    const values = latest ? this.#lines.map(({ read }) => read(latest)).filter((value) => value !== null) : [];
-    const text = values.length > 0 ? `${formatNumber(Math.round(Math.max(...values)))} ${this.#unit}`.trim() : "–";
-    if (this.#now.textContent !== text) this.#now.textContent = text;
+    this.#paintNumber(this.#uplot.cursor.idx);
+  }
+
+  /** What is under the cursor or, where there is none, now: of what ends now and then, the last that there was. */
+  #paintNumber(index: number | null | undefined): void {
+    const under = index === null || index === undefined ? undefined : this.#samples[index];
+    const latest = this.#samples.findLast((sample) => this.#describe(sample) !== undefined);
+    const isOld = latest !== undefined && this.#samples.at(-1)!.at - latest.at > LATEST_MS;
+    const text = (under ? this.#describe(under) : isOld ? undefined : latest && this.#describe(latest)) ?? "–";
+    if (this.#now.textContent === text) return;
+    this.#now.textContent = text;
+    this.#plot.ariaLabel = `${this.#title}: ${text}`;
   }
 
   close(): void {
@@ -135,6 +174,7 @@ class Chart {
       height: HEIGHT,
       padding: [8, 16, 0, 0],
       legend: { show: false },
+      hooks: { setCursor: [({ cursor }) => this.#paintNumber(cursor.idx)] },
       cursor: { y: false, points: { size: 6 }, sync: { key: "headwater" } },
       scales: {
         x: { time: false, range: [-WINDOW_MS / 1000, 0] },

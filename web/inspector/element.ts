@@ -21,6 +21,10 @@ export function select<Found extends Element>(
   throw new Error(`the page has no ${kind.name} ${selector}`);
 }
 
+/** What has the keyboard's focus in the tree that an element is in: in a shadow root it is not the document that knows. */
+export const focusedNear = (element: Element): Element | null =>
+  (element.getRootNode() as Document | ShadowRoot).activeElement;
+
 /** A copy of the one element that a template holds. */
 export function cloneTemplate<Found extends Element>(
   id: string,

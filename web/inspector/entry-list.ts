@@ -3,21 +3,21 @@
 // are touched.
 
 import type { Replica, VisibleChange } from "../client.ts";
+import { toNamedChangeLine } from "./change-line.ts";
 import { find, formatNumber, showNumber } from "./element.ts";
 import { EntryRow } from "./entry-row.ts";
 import type { RowEvents } from "./entry-row.ts";
 import MARKUP from "./entries.html?raw";
 import { oncePerFrame } from "./frame.ts";
+import { GrowingList } from "./growing-list.ts";
 import { History } from "./history.ts";
 import type { SeenChange } from "./history.ts";
-import { shorten, writeValue } from "./value-text.ts";
 
 /** Rows that are shown at first, and that each "show more" adds. */
 const WINDOW_ENTRIES = 500;
 /** If more than this has changed since the last frame, everything is new and nothing flashes. */
 const FLASHES_MAX = 200;
-/** Changes that are shown of one key, and of all. */
-const KEY_CHANGES_MAX = 20;
+/** Changes that are shown of all keys together. */
 const ALL_CHANGES_MAX = 200;
 
 export class EntryList {
@@ -32,7 +32,7 @@ export class EntryList {
   readonly #empty: HTMLElement;
   readonly #rest: HTMLElement;
   readonly #all: HTMLDetailsElement;
-  readonly #allList: HTMLOListElement;
+  readonly #allList: GrowingList<SeenChange>;
   readonly #unsubscribeStatus: () => void;
   readonly #rows = new Map<string, EntryRow>();
   readonly #paint = oncePerFrame(() => this.#paintNow());
@@ -49,7 +49,7 @@ export class EntryList {
     this.#root = root;
     this.#replica = replica;
     this.#history = new History(replica);
-    const history = (key: string): HTMLLIElement[] => toLines(this.#history.of(key, KEY_CHANGES_MAX), toLine);
+    const history = (key: string): SeenChange[] => this.#history.of(key, ALL_CHANGES_MAX);
     this.#events = { ...events, history, closed: this.#paint };
     this.#list = find("entries", HTMLOListElement, root);
     this.#count = find("entry-count", HTMLDataElement, root);
@@ -58,7 +58,8 @@ export class EntryList {
     this.#empty = find("entries-empty", HTMLElement, root);
     this.#rest = find("rest", HTMLElement, root);
     this.#all = find("all-changes", HTMLDetailsElement, root);
-    this.#allList = find("all-changes-list", HTMLOListElement, root);
+    const allList = find("all-changes-list", HTMLOListElement, root);
+    this.#allList = new GrowingList(allList, ALL_CHANGES_MAX, toNamedChangeLine);
     find("show-more", HTMLButtonElement, root).addEventListener("click", () => this.#showMore());
     const prefix = find("prefix", HTMLInputElement, root);
     prefix.addEventListener("input", () => this.#choose(prefix.value));
@@ -121,6 +122,9 @@ export class EntryList {
     // What stayed is in order already, so rows are only ever put between others, never moved.
     let place = this.#list.firstElementChild;
     for (const entry of entries) {
+      // The row of a removed entry that somebody edits stays in its place.
+      while (place instanceof HTMLElement && !shown.has(place.dataset.key!) && place.dataset.key! < entry.key)
+        place = place.nextElementSibling;
       let row = this.#rows.get(entry.key);
       if (row) {
         row.update(entry);
@@ -134,8 +138,7 @@ export class EntryList {
     }
     this.#changed.clear();
     this.#paintCounts(entries.length);
-    const changes = this.#all.open ? this.#history.list(this.#prefix, ALL_CHANGES_MAX) : [];
-    this.#allList.replaceChildren(...toLines(changes, toNamedLine));
+    if (this.#all.open) this.#allList.paint(this.#history.list(this.#prefix, ALL_CHANGES_MAX));
   }
 
   #paintCounts(shown: number): void {
@@ -152,35 +155,6 @@ export class EntryList {
   #emptyWords(): string {
     if (this.#prefix !== "") return `No key begins with “${this.#prefix}”.`;
     if (this.#replica.status.epoch === null) return "Nothing has come from the primary yet.";
-    return "This store is empty. Insert its first entry above.";
+    return "No entries.";
   }
-}
-
-const TIME = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-
-function toLines(changes: readonly SeenChange[], toOne: (change: SeenChange) => HTMLLIElement): HTMLLIElement[] {
-  if (changes.length > 0) return changes.map(toOne);
-  const none = document.createElement("li");
-  none.className = "none";
-  none.textContent = "None since this was opened.";
-  return [none];
-}
-
-function toLine({ value, seq, at }: SeenChange): HTMLLIElement {
-  const line = document.createElement("li");
-  line.dataset.testid = "change";
-  const [time, revision, text] = ["time", "data", "span"].map((name) => document.createElement(name));
-  time!.textContent = TIME.format(at);
-  revision!.textContent = `seq ${formatNumber(seq)}`;
-  text!.textContent = value === undefined ? "removed" : shorten(writeValue(value));
-  line.append(time!, revision!, text!);
-  return line;
-}
-
-function toNamedLine(change: SeenChange): HTMLLIElement {
-  const line = toLine(change);
-  const name = document.createElement("b");
-  name.textContent = `${change.key} `;
-  line.lastElementChild!.prepend(name);
-  return line;
 }

@@ -1,9 +1,12 @@
 // One entry on the board: its value can be edited in place, and a failure is told where it was caused.
 
 import type { ReadonlyEntry, ReadonlyJson } from "../client.ts";
-import { cloneTemplate, find, formatNumber } from "./element.ts";
+import { cloneTemplate, find, focusedNear, formatNumber } from "./element.ts";
 import { hasSucceeded } from "./ending.ts";
 import type { Ending } from "./ending.ts";
+import { toChangeLine } from "./change-line.ts";
+import { GrowingList } from "./growing-list.ts";
+import type { SeenChange } from "./history.ts";
 import { readValue, shorten, writeValue } from "./value-text.ts";
 
 /** What a row asks for. */
@@ -11,13 +14,15 @@ export interface RowEvents {
   /** Sets the value, if the entry is still as it was at `seq` (`null`: removed; undefined: in any case). */
   edit(key: string, value: ReadonlyJson, seq: number | null | undefined): Promise<Ending>;
   remove(key: string): Promise<Ending>;
-  /** The changes of a key that were seen, as lines. */
-  history(key: string): HTMLLIElement[];
+  /** The changes of a key that were seen, the latest first. */
+  history(key: string): SeenChange[];
   /** The person has left the editor. */
   closed(): void;
 }
 
 const FLASH_MS = 1600;
+/** Changes that are shown of one entry. */
+const CHANGES_MAX = 20;
 
 export class EntryRow {
   readonly element: HTMLLIElement;
@@ -26,6 +31,7 @@ export class EntryRow {
   readonly #seq: HTMLDataElement;
   readonly #history: HTMLButtonElement;
   readonly #changes: HTMLOListElement;
+  readonly #changeList: GrowingList<SeenChange>;
   readonly #remove: HTMLButtonElement;
   readonly #note: HTMLElement;
   readonly #events: RowEvents;
@@ -43,6 +49,7 @@ export class EntryRow {
     this.#seq = find("entry-seq", HTMLDataElement, this.element);
     this.#history = find("entry-history", HTMLButtonElement, this.element);
     this.#changes = find("entry-changes", HTMLOListElement, this.element);
+    this.#changeList = new GrowingList(this.#changes, CHANGES_MAX, toChangeLine);
     this.#remove = find("entry-remove", HTMLButtonElement, this.element);
     this.#note = find("entry-note", HTMLElement, this.element);
     const { key } = entry;
@@ -90,7 +97,7 @@ export class EntryRow {
 
   /** Goes; if the keyboard's focus was inside, it moves on to `next`. */
   leave(next: Element | null): void {
-    const focused = document.activeElement;
+    const focused = focusedNear(this.element);
     if (!this.element.contains(focused)) return this.element.remove();
     this.element.remove();
     // Whoever did not remove this entry must not find the finger on the removal of another.
@@ -109,14 +116,18 @@ export class EntryRow {
     this.#seq.textContent = pending ? "pending" : formatNumber(seq);
     this.#history.title = pending ? "not acknowledged yet" : `last written at seq ${formatNumber(seq)}`;
     this.#history.setAttribute("aria-label", `${this.#seq.textContent}: changes of ${key} that were seen`);
-    if (!this.#changes.hidden) this.#showHistory(true);
+    if (!this.#changes.hidden) this.#paintHistory();
     this.element.dataset.pending = String(pending ?? false);
   }
 
   #showHistory(isShown: boolean): void {
     this.#changes.hidden = !isShown;
     this.#history.ariaExpanded = String(isShown);
-    this.#changes.replaceChildren(...(isShown ? this.#events.history(this.#entry.key) : []));
+    if (isShown) this.#paintHistory();
+  }
+
+  #paintHistory(): void {
+    this.#changeList.paint(this.#events.history(this.#entry.key));
   }
 
   /** What a person sees who edits now; the seq that a pending update will have is not known. */
@@ -161,7 +172,7 @@ export class EntryRow {
   }
 
   #closeEditor(): void {
-    const hadFocus = this.#editor?.contains(document.activeElement);
+    const hadFocus = this.#editor?.contains(focusedNear(this.element));
     this.#editor?.remove();
     this.#editor = undefined;
     this.#value.hidden = false;

@@ -2,6 +2,7 @@
 
 import { randomId } from "../random-id.ts";
 import type { Fault } from "../feed.ts";
+import type { ReplicaStatus } from "../client.ts";
 import type { OpenReplica } from "../registry.ts";
 import { find } from "./element.ts";
 
@@ -10,18 +11,29 @@ const WRITE_MS = 200;
 const WRITER_PREFIX = "inspector/";
 /** What cannot be taken back is asked for twice within this. */
 const CONFIRM_MS = 4000;
+/** A double click, or a key that is held down, is no second thought. */
+const SLIP_MS = 600;
 
 export class FaultPanel {
   readonly #open: OpenReplica;
   readonly #faults = new Set<Fault>();
   readonly #key = `${WRITER_PREFIX}${randomId().slice(0, 8)}`;
+  #leave = (): void => {};
   #writing: ReturnType<typeof setInterval> | undefined;
   #written = 0;
 
   constructor(root: ParentNode, open: OpenReplica) {
     this.#open = open;
     this.#addSwitch(find("fault-offline", HTMLButtonElement, root), "offline");
-    this.#addSwitch(find("fault-stalled", HTMLButtonElement, root), "stalled-disk");
+    const stall = find("fault-stalled", HTMLButtonElement, root);
+    this.#addSwitch(stall, "stalled-disk");
+    // What is kept in memory alone never acks.
+    const offer = ({ epoch, persisted }: ReplicaStatus): void => {
+      stall.disabled = epoch !== null && persisted === null && !this.#faults.has("stalled-disk");
+      stall.title = stall.disabled ? "This replica is kept in memory only, and acks nothing." : "";
+    };
+    offer(open.replica.status);
+    this.#leave = open.replica.subscribeStatus(offer);
     find("fault-drop", HTMLButtonElement, root).addEventListener("click", () => open.drop());
     onConfirmed(find("fault-wipe", HTMLButtonElement, root), () => open.wipe());
     const writer = find("writer", HTMLButtonElement, root);
@@ -36,7 +48,8 @@ export class FaultPanel {
   /** Everything is right again. */
   close(): void {
     this.#stopWriting();
-    if (this.#faults.size > 0) this.#open.setFaults([]);
+    this.#leave();
+    this.#open.setFaults(this, []);
   }
 
   #addSwitch(button: HTMLButtonElement, fault: Fault): void {
@@ -45,7 +58,7 @@ export class FaultPanel {
       if (isOn) this.#faults.add(fault);
       else this.#faults.delete(fault);
       button.ariaPressed = String(isOn);
-      this.#open.setFaults([...this.#faults]);
+      this.#open.setFaults(this, [...this.#faults]);
     });
   }
 
@@ -57,9 +70,12 @@ export class FaultPanel {
     }, WRITE_MS);
   }
 
+  /** Nothing of it stays in the store. */
   #stopWriting(): void {
+    if (this.#writing === undefined) return;
     clearInterval(this.#writing);
     this.#writing = undefined;
+    this.#open.replica.remove(this.#key).catch(() => {});
   }
 }
 
@@ -67,16 +83,19 @@ export class FaultPanel {
 function onConfirmed(button: HTMLButtonElement, confirmed: () => void): void {
   const label = button.textContent;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let askedAt = 0;
   const rest = (): void => {
     clearTimeout(timer);
     timer = undefined;
     button.textContent = label;
   };
   button.addEventListener("click", () => {
+    const now = performance.now();
     if (timer === undefined) {
+      askedAt = now;
       button.textContent = "Press again to wipe";
       timer = setTimeout(rest, CONFIRM_MS);
-    } else {
+    } else if (now - askedAt > SLIP_MS) {
       rest();
       confirmed();
     }

@@ -19,6 +19,8 @@ import { Observation } from "./observation.ts";
 import { Picture } from "./picture.ts";
 import PLOT_STYLE from "uplot/dist/uPlot.min.css?inline";
 
+const ELEMENT = "headwater-inspector";
+
 /** What the inspector is to show, and what it needs for that. */
 export interface InspectorOptions {
   /** The replica to look at, as `openReplica` returned it. */
@@ -33,7 +35,7 @@ export interface InspectorOptions {
 export interface Inspector {
   /** Its element, `<headwater-inspector>`; its `color-scheme` decides between light and dark. */
   readonly element: HTMLElement;
-  /** Takes it out of the page. Faults that it has caused are over. */
+  /** Takes it out of the page, as whoever removes its element does, too. Faults that it has caused are over. */
   close(): void;
 }
 
@@ -46,7 +48,7 @@ export interface Inspector {
 export function mountInspector(place: Element, { replica, token, entries = true }: InspectorOptions): Inspector {
   const open = [...openReplicas()].find((one) => one.replica === replica);
   if (!open) throw new Error("the inspector needs a replica that this page has open");
-  const element = document.createElement("headwater-inspector");
+  const element = createElement();
   const root = element.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [BASE_STYLE, PLOT_STYLE, ENTRIES_STYLE, STYLE].map(toSheet);
   root.innerHTML = MARKUP;
@@ -55,13 +57,37 @@ export function mountInspector(place: Element, { replica, token, entries = true 
   const panel = find("entries-panel", HTMLElement, root);
   panel.hidden = !entries;
   if (entries) parts.push(browse(panel, open.replica));
+  element.removed = () => {
+    for (const part of parts.splice(0)) part.close();
+  };
   return {
     element,
     close: () => {
-      for (const part of parts) part.close();
+      element.removed();
       element.remove();
     },
   };
+}
+
+/** An element that tells when it was taken out of its page, and not only moved. */
+interface InspectorElement extends HTMLElement {
+  removed(): void;
+}
+
+/** Two copies of this library in one page share the first one's class. */
+function createElement(): InspectorElement {
+  if (!customElements.get(ELEMENT)) {
+    customElements.define(
+      ELEMENT,
+      class extends HTMLElement implements InspectorElement {
+        removed = (): void => {};
+        disconnectedCallback(): void {
+          queueMicrotask(() => !this.isConnected && this.removed());
+        }
+      },
+    );
+  }
+  return document.createElement(ELEMENT) as InspectorElement;
 }
 
 interface Part {
@@ -76,17 +102,20 @@ function watch(root: ShadowRoot, open: OpenReplica, token: TokenSource | undefin
   const charts = new Charts(root);
   const picture = new Picture(root, replica);
   const events = new EventList(root);
+  let isOpen = true;
   const observation = new Observation(
     open,
     () => client.status(),
     oncePerFrame(() => {
-      charts.paint(observation.samples);
+      if (!isOpen) return;
+      charts.paint(observation.samples, replica.status.secondaryId);
       picture.paint(observation.status, observation.failure, (id) => charts.colourOf(id));
       events.paint(observation.events);
     }),
   );
   return {
     close: () => {
+      isOpen = false;
       observation.close();
       charts.close();
     },

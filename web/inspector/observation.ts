@@ -1,7 +1,9 @@
 // What the inspector knows of a store: what its primary says of itself twice a second, what this page's updates have come to, and
 // what has changed in between, as samples of a moving window and as events.
 
-import type { Acknowledged, Replica, ReplicaStatus, StoreStatus } from "../client.ts";
+import type { Acknowledged, ReplicaStatus, StoreStatus } from "../client.ts";
+import { withDeadline } from "../deadline.ts";
+import { openReplicas } from "../registry.ts";
 import type { OpenReplica } from "../registry.ts";
 import { endingOf } from "./ending.ts";
 
@@ -10,8 +12,15 @@ const SAMPLE_MS = 500;
 export const WINDOW_MS = 120_000;
 
 const SAMPLES_MAX = WINDOW_MS / SAMPLE_MS + 2;
-const RATE_SAMPLES = 2000 / SAMPLE_MS;
+/** Over which time throughput is counted. */
+const RATE_MS = 2000;
+/** A primary that takes longer to answer is not there. */
+const STATUS_PATIENCE_MS = 2000;
+/** Samples that are further apart are not joined by a line. */
+const GAP_MS = STATUS_PATIENCE_MS + 2 * SAMPLE_MS;
 const EVENTS_MAX = 200;
+/** Updates that are timed between two samples. */
+const TIMES_MAX = 10_000;
 
 /** What one question has brought. What is null is not known. */
 export interface Sample {
@@ -21,7 +30,7 @@ export interface Sample {
   lagMs: ReadonlyMap<string, number>;
   /** How many secondaries writers wait for. */
   inSync: number | null;
-  /** The store's latest seq, of which history. */
+  /** The store's latest seq, of which history; null while the primary does not say. */
   head: number;
   epoch: string | null;
   /** Seqs that the store has been given in the last two seconds, per second. */
@@ -31,6 +40,16 @@ export interface Sample {
   /** Of those that were not: how long that took. */
   failedMs: number | null;
 }
+
+const UNKNOWN: Omit<Sample, "at"> = {
+  lagMs: new Map(),
+  inSync: null,
+  head: 0,
+  epoch: null,
+  rate: null,
+  ackMs: null,
+  failedMs: null,
+};
 
 /** Something that happened to the store's replicas. */
 export interface StoreEvent {
@@ -45,7 +64,7 @@ export interface StoreEvent {
 export type AskStatus = () => Promise<StoreStatus>;
 
 export class Observation {
-  readonly #replica: Replica;
+  readonly #open: OpenReplica;
   readonly #ask: AskStatus;
   readonly #changed: () => void;
   readonly #leave: (() => void)[] = [];
@@ -56,6 +75,7 @@ export class Observation {
   #ackedMs: number[] = [];
   #failedMs: number[] = [];
   #isAsking = false;
+  #isClosed = false;
   #own: ReplicaStatus;
   /** By all names that it has had. */
   readonly #ownIds = new Set<string>();
@@ -64,7 +84,7 @@ export class Observation {
   /** `changed` is called after each sample and event. */
   constructor(open: OpenReplica, ask: AskStatus, changed: () => void) {
     const { replica } = open;
-    this.#replica = replica;
+    this.#open = open;
     this.#ask = ask;
     this.#changed = changed;
     this.#own = replica.status;
@@ -78,6 +98,7 @@ export class Observation {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     for (const leave of this.#leave) leave();
   }
@@ -105,16 +126,17 @@ export class Observation {
   async #follow(ended: Promise<Acknowledged>): Promise<void> {
     const begunAt = performance.now();
     const { result } = await endingOf(ended);
-    (result === "acked" ? this.#ackedMs : this.#failedMs).push(performance.now() - begunAt);
+    const times = result === "acked" ? this.#ackedMs : this.#failedMs;
+    if (times.length < TIMES_MAX) times.push(performance.now() - begunAt);
   }
 
   /** A page that nobody sees asks once, so that there is something to see. */
   async #sample(): Promise<void> {
     const isUnseen = document.visibilityState === "hidden" && this.#samples.length > 0;
-    if (this.#isAsking || isUnseen) return;
+    if (this.#isAsking || isUnseen || this.#isOver) return;
     this.#isAsking = true;
     try {
-      const status = await this.#ask();
+      const status = await withDeadline(this.#ask(), STATUS_PATIENCE_MS, "the primary");
       this.#compare(status);
       this.#status = status;
       this.#failure = undefined;
@@ -125,15 +147,24 @@ export class Observation {
     } finally {
       this.#isAsking = false;
     }
+    if (this.#isOver) return;
     this.#take(performance.now());
     this.#changed();
   }
 
+  /** It was closed, or the replica was. */
+  get #isOver(): boolean {
+    return this.#isClosed || !openReplicas().has(this.#open);
+  }
+
   #take(at: number): void {
     const status = this.#status;
-    const { epoch, head } = status ?? this.#replica.status;
-    const before = this.#samples.at(-RATE_SAMPLES) ?? this.#samples[0];
-    const isSame = before !== undefined && before.epoch === epoch;
+    const last = this.#samples.at(-1);
+    // A page that was not looked at has seen nothing.
+    if (last && at - last.at > GAP_MS) this.#samples.push({ ...UNKNOWN, at: last.at + 1 });
+    const { epoch, head } = status ?? { epoch: null, head: 0 };
+    const before = this.#samples.findLast((sample) => sample.at <= at - RATE_MS);
+    const isSame = before !== undefined && epoch !== null && before.epoch === epoch;
     const acked = this.#ackedMs.splice(0).sort((a, b) => a - b);
     const failed = this.#failedMs.splice(0);
     this.#samples.push({
@@ -144,7 +175,7 @@ export class Observation {
       epoch,
       rate: isSame ? Math.max(0, ((head - before.head) * 1000) / (at - before.at)) : null,
       ackMs: acked.length > 0 ? { median: acked[acked.length >> 1]!, slowest: acked.at(-1)! } : null,
-      failedMs: failed.length > 0 ? Math.max(...failed) : null,
+      failedMs: failed.length > 0 ? failed.reduce((a, b) => Math.max(a, b)) : null,
     });
     if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
   }
@@ -185,8 +216,7 @@ export class Observation {
   }
 
   #tell(words: string, tone: StoreEvent["tone"]): void {
-    this.#events.unshift({ at: Date.now(), words, tone });
-    this.#events.length = Math.min(this.#events.length, EVENTS_MAX);
+    this.#events = [{ at: Date.now(), words, tone }, ...this.#events.slice(0, EVENTS_MAX - 1)];
   }
 }
 

@@ -65,7 +65,9 @@ export class Picture {
     this.#primary.dataset.state = status ? "reachable" : failure === undefined ? "asked" : "unreachable";
     const word = find("primary-state", HTMLElement, this.#root);
     word.textContent = status ? "reachable" : failure === undefined ? "being asked" : "unreachable";
-    word.title = failure ?? "";
+    const reason = find("primary-failure", HTMLElement, this.#root);
+    reason.textContent = failure ?? "";
+    reason.hidden = failure === undefined;
     const unknown = status ? undefined : "–";
     showNumber(find("primary-head", HTMLDataElement, this.#root), status?.head ?? null, unknown);
     showNumber(find("primary-entries", HTMLDataElement, this.#root), status?.entries ?? null, unknown);
@@ -91,10 +93,10 @@ export class Picture {
 
   /** This browser's replica, when the primary says nothing of it. */
   #ownRow(): SecondaryRow[] {
-    const { secondaryId, persisted, seq, lagMs } = this.#replica.status;
+    const { secondaryId, inSync, persisted, seq, lagMs } = this.#replica.status;
     if (secondaryId === null) return [];
     const mode = persisted === null ? "memory" : "durable";
-    return [{ id: secondaryId, mode, state: "following", acked: persisted ?? seq, lagMs }];
+    return [{ id: secondaryId, mode, state: inSync ? "in-sync" : "following", acked: persisted ?? seq, lagMs }];
   }
 
   #addCard(id: string): Card {
@@ -126,10 +128,15 @@ export class Picture {
     );
     const acked = find("secondary-acked", HTMLDataElement, element);
     showNumber(acked, row.acked);
-    const behind = Math.max(0, (head ?? row.acked) - row.acked);
+    // Whoever holds some prefixes only is not told of other writes: then nothing is owed.
+    const behind = row.lagMs === 0 ? 0 : Math.max(0, (head ?? row.acked) - row.acked);
     find("secondary-behind", HTMLElement, element).textContent = behind === 0 ? "" : `−${formatNumber(behind)}`;
     const lagMs = Math.round(row.lagMs);
     showNumber(find("secondary-lag", HTMLDataElement, element), lagMs, `${formatNumber(lagMs)} ms`);
+    const trouble = find("secondary-error", HTMLElement, element);
+    const error = isOwn ? (own.lastError ?? "") : "";
+    if (trouble.textContent !== error) trouble.textContent = error;
+    trouble.hidden = error === "";
     if (card.acked >= 0 && row.acked > card.acked) flash(acked);
     card.acked = row.acked;
   }

@@ -80,6 +80,8 @@ export class ReplicaHost {
   /** The visible state was sent by the primary, not only read from disk. */
   #isFromPrimary = false;
   #isEnded = false;
+  /** The disk is being emptied: until it is, there is nothing that could be told to the primary. */
+  #isWiping = false;
   #storageError: string | null = null;
   #connectionError: string | null = null;
   #reported: SecondaryStatus | undefined;
@@ -183,7 +185,7 @@ export class ReplicaHost {
       // What is pending is to be seen together with the first state.
       await withDeadline(Promise.resolve(this.#outboxRead), LOAD_PATIENCE_MS, "the outbox").catch(() => {});
     } finally {
-      if (this.#machine) this.#startSocket();
+      this.#startSocket();
     }
     this.#begin("durable");
   }
@@ -223,14 +225,17 @@ export class ReplicaHost {
 
   /** Begins as one who has never been here; pages show what they have until there is something to show again. */
   async #wipe(): Promise<void> {
-    if (!this.#machine) return;
+    if (!this.#machine || this.#isWiping) return;
+    this.#isWiping = true;
     this.#socket.stop("the local copy was wiped");
-    // Nothing that is on its way to the disk now may come to stand there afterwards.
-    this.#rename();
-    this.#turn({ type: "change-mode", mode: "memory" });
     this.#state = new VisibleState();
-    this.#isFromPrimary = false;
-    if (!(await this.#ownership?.wipe())) this.#begin("memory");
+    this.#isFromPrimary = this.#isReadable = false;
+    this.#secondaryId = randomId();
+    // Whoever acts from here on is a machine that knows nothing; what the one before had on its way is not answered to it.
+    this.#begin("memory");
+    await this.#ownership?.wipe();
+    this.#isWiping = false;
+    this.#startSocket();
   }
 
   #answer(machine: Secondary, input: SecondaryInput): void {
@@ -336,7 +341,7 @@ export class ReplicaHost {
   // --- the socket
 
   #startSocket(): void {
-    if (!this.#faults.has("offline")) this.#socket.start();
+    if (this.#machine && !this.#isWiping && !this.#faults.has("offline")) this.#socket.start();
   }
 
   #setFaults(page: Feed, faults: readonly Fault[]): void {
@@ -344,7 +349,8 @@ export class ReplicaHost {
     this.#faults.set(page, faults);
     const isOffline = this.#faults.has("offline");
     if (isOffline && !wasOffline) this.#socket.stop("taken offline by a page");
-    else if (wasOffline && !isOffline && this.#machine) this.#socket.start();
+    else if (wasOffline && !isOffline) this.#startSocket();
+    this.#flush();
   }
 
   #opened(): void {
@@ -517,7 +523,8 @@ export class ReplicaHost {
 
   #statusIfNew(machine: Secondary): SecondaryStatus | undefined {
     const status = machine.status(performance.now());
-    status.lastError = this.#storageError ?? status.lastError ?? this.#connectionError;
+    const stall = this.#faults.has("stalled-disk") ? "a page has asked for the disk to stand still" : null;
+    status.lastError = stall ?? this.#storageError ?? status.lastError ?? this.#connectionError;
     const old = this.#reported;
     if (old && isSameStatus(status, old)) return undefined;
     this.#reported = status;
