@@ -150,11 +150,14 @@ test("a disk that takes its time to be wiped leaves no half of a copy", async ({
   await waitForStatus(page, ({ state }) => state === "offline");
   const other = await openTab(await browser.newContext(), primary.origin, "slow");
   await insert(other, "meanwhile", true);
-  const released = holdDatabase(sibling, 2000);
+  const release = await holdDatabase(sibling);
   await wipe(page);
   await offline.click();
+  // As long as the disk has what was wiped, the primary hears nothing.
+  const isJoined = (): boolean => window.headwater.replica.status.state === "following";
+  await expect(page.waitForFunction(isJoined, null, { polling: 50, timeout: 1500 })).rejects.toThrow("Timeout");
+  await release();
   await waitForInSync(page);
-  await released;
   // Whoever comes later is told nothing before there is everything.
   const late = await openTab(page.context(), primary.origin, "slow");
   expect((await readAll(late)).size).toBe(21);
@@ -164,9 +167,10 @@ test("a disk that takes its time to be wiped leaves no half of a copy", async ({
   expect((await readAll(page)).size).toBe(22);
 });
 
-/** Keeps everyone from writing to the page's database for a while. */
-function holdDatabase(page: Page, forMs: number): Promise<void> {
-  return page.evaluate(async (ms) => {
+/** Keeps everyone from writing to the page's database until what is returned is called. */
+async function holdDatabase(page: Page): Promise<() => Promise<void>> {
+  const isHeld = await page.evaluateHandle(async () => {
+    const hold = { isOver: false };
     const [found] = (await indexedDB.databases()).filter(({ name }) => name?.includes("/v1/stores/slow"));
     const database = await new Promise<IDBDatabase>((resolve, reject) => {
       const opening = indexedDB.open(found!.name!);
@@ -174,16 +178,13 @@ function holdDatabase(page: Page, forMs: number): Promise<void> {
       opening.onerror = () => reject(opening.error as Error);
     });
     const store = database.transaction("pages", "readonly").objectStore("pages");
-    const endAt = performance.now() + ms;
-    await new Promise<void>((resolve) => {
-      const read = (): void => {
-        const request = store.count();
-        request.onsuccess = () => (performance.now() < endAt ? read() : resolve());
-      };
-      read();
-    });
-    database.close();
-  }, forMs);
+    const read = (): void => {
+      store.count().onsuccess = () => (hold.isOver ? database.close() : read());
+    };
+    read();
+    return hold;
+  });
+  return () => isHeld.evaluate((hold) => void (hold.isOver = true));
 }
 
 /** Presses twice, with time for a second thought. */
