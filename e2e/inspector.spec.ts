@@ -175,7 +175,7 @@ async function holdDatabase(page: Page): Promise<() => Promise<void>> {
     const database = await new Promise<IDBDatabase>((resolve, reject) => {
       const opening = indexedDB.open(found!.name!);
       opening.onsuccess = () => resolve(opening.result);
-      opening.onerror = () => reject(opening.error as Error);
+      opening.onerror = () => reject(opening.error);
     });
     const store = database.transaction("pages", "readonly").objectStore("pages");
     const read = (): void => {
