@@ -18,6 +18,8 @@ export interface DevOptions {
   built?: boolean;
 }
 
+/** What wrangler, which serves the app, runs on. */
+const NODE_NEEDED = "22.12.0";
 const HOST = "127.0.0.1";
 const START_MS = 60_000;
 const STOP_MS = 5_000;
@@ -25,11 +27,15 @@ const isWindows = process.platform === "win32";
 
 /** Serves the app in the current folder until it is told to stop. */
 export async function dev(output: Output, { port, state, built }: DevOptions): Promise<void> {
+  if (isOlder(process.versions.node, NODE_NEEDED))
+    throw failed(`wrangler needs Node ${NODE_NEEDED} or newer, and this is ${process.versions.node}`);
   if (!(await isFree(port))) throw failed(`port ${port} is taken: stop what listens there, or choose another --port`);
   const isPage = readdirSync(".").some((name) => name.startsWith("vite.config."));
   if (isPage && !built) buildPage();
   await serve(output, port, state);
 }
+
+const isOlder = (version: string, than: string): boolean => version.localeCompare(than, "en", { numeric: true }) < 0;
 
 /** What the app has installed comes first. */
 function environment(): NodeJS.ProcessEnv {

@@ -17,6 +17,7 @@ const SLIP_MS = 600;
 export class FaultPanel {
   readonly #open: OpenReplica;
   readonly #faults = new Set<Fault>();
+  readonly #trouble: HTMLElement;
   readonly #key = `${WRITER_PREFIX}${randomId().slice(0, 8)}`;
   #leave = (): void => {};
   #writing: ReturnType<typeof setInterval> | undefined;
@@ -43,6 +44,7 @@ export class FaultPanel {
       writer.ariaPressed = String(this.#writing !== undefined);
     });
     find("writer-key", HTMLElement, root).textContent = this.#key;
+    this.#trouble = find("writer-trouble", HTMLElement, root);
   }
 
   /** Everything is right again. */
@@ -63,10 +65,16 @@ export class FaultPanel {
   }
 
   #startWriting(): void {
+    this.#trouble.hidden = true;
     this.#writing = setInterval(() => {
       this.#written += 1;
-      // How it ends is shown by the chart.
-      this.#open.replica.insert(this.#key, this.#written).catch(() => {});
+      // How it ends is shown by the chart, but for what may never be written.
+      this.#open.replica.insert(this.#key, this.#written).catch((error: { code?: string; message: string }) => {
+        const isForGood = error.code === "forbidden" || error.code === "invalid-value";
+        if (!isForGood || !this.#trouble.hidden) return;
+        this.#trouble.textContent = error.message;
+        this.#trouble.hidden = false;
+      });
     }, WRITE_MS);
   }
 
