@@ -70,6 +70,9 @@ test("a page of plain TypeScript", async ({ browser, plain, primary }) => {
     await edit(one, "title", "edited in the inspector");
     await expect(other.locator("#title")).toHaveText("edited in the inspector");
     await expect(other.getByTestId("secondary")).toHaveCount(2);
+    // The schema knows no such keys.
+    await one.getByTestId("writer").click();
+    await expect(one.getByTestId("writer-trouble")).toContainText("inspector/");
     const refusal = await one.evaluate(() =>
       window.headwater.replica.insert("card/2", { text: 2 }).catch((error: unknown) => {
         const { code, applied, message } = error as { code: string; applied: boolean; message: string };

@@ -54,7 +54,9 @@ export class Crowd {
     const returns: number[] = [];
     const due = new Set(this.#missing);
     const all = new Promise<void>((resolve) => this.#awaited.push({ due, returns, resolve }));
-    await withDeadline(all, RETURN_MS, "the return of all sockets");
+    await withDeadline(all, RETURN_MS, "the return of all sockets").catch((error: Error) => {
+      throw new Error(`${error.message}\n${[...due].map(String).join("\n")}`, { cause: error });
+    });
     return returns;
   }
 

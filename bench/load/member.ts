@@ -27,8 +27,11 @@ export class Member {
   readonly #events: MemberEvents;
   /** It is to be connected and joined; else it is away, or has left. */
   #isWanted = false;
+  #hasEnded = false;
   #isJoined = false;
   #inSync = false;
+  /** How its last connection ended, for whoever asks why it is missing. */
+  #lastClose = "none";
   #seq = 0;
   #waiting: { seq: number; resolve: () => void }[] = [];
   #reader = new LineReader();
@@ -50,7 +53,10 @@ export class Member {
       },
       opened: () => this.#opened(),
       received: (text) => this.#received(text),
-      closed: (wasOpen) => this.#closed(wasOpen),
+      closed: (wasOpen, reason, code) => {
+        this.#lastClose = `${wasOpen ? "ended" : "failed"}, ${code} ${reason}`;
+        this.#closed(wasOpen);
+      },
     });
     this.operations = new Operations(
       randomId(),
@@ -59,6 +65,12 @@ export class Member {
     );
     this.operations.begin();
     this.#turn({ type: "start", mode, epoch: null, seq: 0 });
+  }
+
+  toString(): string {
+    const { state, inSync, seq, head, lastError } = this.#machine.status(performance.now());
+    const stands = `${state} at ${seq} of ${head}, ${inSync ? "" : "not "}in sync`;
+    return `a ${this.mode} secondary: ${stands}; its last connection: ${this.#lastClose}; ${lastError ?? "no error"}`;
   }
 
   get isMissing(): boolean {
@@ -79,6 +91,7 @@ export class Member {
   }
 
   start(): void {
+    if (this.#hasEnded) return;
     this.#want(true);
     this.#socket.start();
   }
@@ -96,11 +109,14 @@ export class Member {
   }
 
   comeBack(): void {
+    if (this.#hasEnded) return;
     this.#want(true);
     this.#turn({ type: "resume" });
   }
 
+  /** It goes for good, and does not come back, whoever was about to fetch it. */
   end(): void {
+    this.#hasEnded = true;
     this.stop();
     clearTimeout(this.#timer);
   }
