@@ -21,8 +21,10 @@ export const test = base.extend<{ primary: BarePrimary }, Shared>({
     { scope: "worker" },
   ],
   /** As if it were the test's own: running, and with empty stores. */
-  primary: async ({ shared }, use) => {
+  primary: async ({ browser, shared }, use) => {
     await shared.reset();
     await use(shared);
+    // Replicas that a test has left open would join the next one's stores.
+    await Promise.all(browser.contexts().map((context) => context.close()));
   },
 });
