@@ -53,7 +53,7 @@ export class Charts {
         ],
         ({ ackMs, failedMs }) => {
           if (ackMs) return `median ${format(ackMs.median)} ms`;
-          return failedMs === null ? undefined : `failed after ${format(failedMs)} ms`;
+          return failedMs === null ? undefined : `failed ${format(failedMs)} ms`;
         },
       ),
     ];
