@@ -97,8 +97,11 @@ export const LIST_LIMIT_MAX = 1000;
 export const LIST_BYTES_MAX = 4 * 1024 * 1024;
 /** The seq that an import may end at: the seqs after it must be exact numbers, too. */
 export const IMPORT_SEQ_MAX = 2 ** 52;
-/** An import of which nothing more comes for so long is given up, and its store opened again. */
+/** An import of which nothing more comes for so long is given up. */
 export const IMPORT_PATIENCE_MS = 30_000;
+/** So much of a body that nobody wants is read, and for so long, so that its sender hears why. */
+export const REST_BYTES_MAX = 32 * 1024 * 1024;
+export const REST_PATIENCE_MS = 5000;
 /** Letters of a store's name, of a client's id and of a secondary's id. */
 export const NAME_LENGTH_MAX = 128;
 

@@ -10,10 +10,10 @@ import {
   METRICS_STORES_MAX,
   NAME_LENGTH_MAX,
   VALUE_BYTES_MAX,
+  REST_BYTES_MAX,
 } from "../src/limits.ts";
 import { createApp } from "./app.ts";
 import type { AppEnv, AppOptions } from "./app.ts";
-import { REST_BYTES_MAX } from "./body.ts";
 
 import { Peer } from "./testing/peer.ts";
 

@@ -1,7 +1,7 @@
 // Reads a request's body as text, and no further than its limit.
 
 import type { Refusal } from "../src/codec.ts";
-import { LINE_BYTES_MAX, LINE_PATIENCE_MS } from "../src/limits.ts";
+import { LINE_BYTES_MAX, LINE_PATIENCE_MS, REST_BYTES_MAX, REST_PATIENCE_MS } from "../src/limits.ts";
 
 const TOO_LARGE: Refusal = {
   ok: false,
@@ -15,10 +15,6 @@ const TOO_SLOW: Refusal = {
   code: "bad-request",
   detail: `nothing more of the body has come for ${LINE_PATIENCE_MS} ms (LINE_PATIENCE_MS)`,
 };
-
-/** So much of what nobody wants is read, and for so long. */
-export const REST_BYTES_MAX = 32 * 1024 * 1024;
-const REST_PATIENCE_MS = 5000;
 
 /** Nothing more of a body has come for too long. */
 export class LateError extends Error {

@@ -131,12 +131,16 @@ const LARGE_BEGINNING = fileOf([
   ...Array.from({ length: 2 * PART_CHANGES_MAX }, (_, i) => ({ key: `key-${i}`, value: i, seq: i + 1 })),
 ]);
 
-/** Resolves when something of an import lies aside. */
-async function begun(store: Store): Promise<void> {
+/** An import of which so much has come that something lies aside, and its answer when the rest has come, too. */
+async function beginImport(store: Store, query = ""): Promise<{ file: Pieces; answer: Promise<Response> }> {
+  const file = new Pieces();
+  const answer = store.ask("POST", `/import${query}`, file.body);
+  await file.give(LARGE_BEGINNING);
   const find = "SELECT count(*) AS count FROM sqlite_master WHERE name = 'loaded'";
   const isThere = (): Promise<boolean> =>
     runInDurableObject(store.object, (_, { storage }) => storage.sql.exec(find).one()["count"] === 1);
   while (!(await isThere())) await scheduler.wait(1);
+  return { file, answer };
 }
 
 describe("an export", () => {
@@ -367,10 +371,7 @@ describe("an import", () => {
     const peer = await store.connect();
     await peer.enter("peer");
     const { epoch } = await store.status();
-    const file = new Pieces();
-    const answer = store.ask("POST", "/import?replace=true", file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { file, answer } = await beginImport(store, "?replace=true");
     const second = await store.ask("POST", "/import?replace=true", LARGE_BEGINNING);
     expect([second.status, second.headers.get("Retry-After")]).toEqual([503, "1"]);
     expect(await second.json()).toMatchObject({ code: "unavailable", applied: false });
@@ -415,10 +416,7 @@ describe("an import", () => {
     const store = new Store();
     await store.batch([insertOf("old", 1)]);
     const before = await store.status();
-    const file = new Pieces();
-    const answer = store.ask("POST", "/import?replace=true", file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { file, answer } = await beginImport(store, "?replace=true");
     await file.cut();
     const refusal = await answer;
     expect(refusal.status).toBe(400);
@@ -431,25 +429,20 @@ describe("an import", () => {
 
   it("E2: into a store that is written to meanwhile is refused at its end", async () => {
     const store = new Store();
-    const file = new Pieces();
-    const answer = store.import(file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { file, answer } = await beginImport(store);
     await store.batch([insertOf("old", 1)]);
     const before = await store.status();
     await file.give(fileOf([{ seq: 5000, entries: 2 * PART_CHANGES_MAX }]));
     await file.end();
-    expect(await answer).toMatchObject([409, { code: "not-empty", applied: false }]);
+    const refusal = await answer;
+    expect([refusal.status, await refusal.json()]).toMatchObject([409, { code: "not-empty", applied: false }]);
     await expectUntouched(store, before);
   });
 
   it("E2: of a store that is deleted meanwhile is refused at its end", async () => {
     const store = new Store();
     await store.batch([insertOf("old", 1)]);
-    const file = new Pieces();
-    const answer = store.ask("POST", "/import?replace=true", file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { file, answer } = await beginImport(store, "?replace=true");
     expect((await store.ask("DELETE", "")).status).toBe(200);
     await file.give(fileOf([{ seq: 5000, entries: 2 * PART_CHANGES_MAX }]));
     await file.end();
@@ -462,10 +455,7 @@ describe("an import", () => {
     const store = new Store();
     await store.batch([insertOf("old", 1)]);
     const before = await store.status();
-    const file = new Pieces();
-    const answer = store.ask("POST", "/import?replace=true", file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { answer } = await beginImport(store, "?replace=true");
     const aborted = runInDurableObject(store.object, async (_, state) => {
       await state.storage.sync();
       state.abort("crashed by the test");
@@ -479,10 +469,7 @@ describe("an import", () => {
     const store = new Store();
     await store.batch([insertOf("old", 1)]);
     const before = await store.status();
-    const file = new Pieces();
-    const answer = store.ask("POST", "/import?replace=true", file.body);
-    await file.give(LARGE_BEGINNING);
-    await begun(store);
+    const { file, answer } = await beginImport(store, "?replace=true");
     const trigger = "CREATE TRIGGER refuse BEFORE INSERT ON loaded WHEN new.key = 'late' BEGIN";
     await runInDurableObject(
       store.object,

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Change, Json } from "../src/kv.ts";
-import { PART_BYTES_MAX, PART_CHANGES_MAX } from "../src/limits.ts";
+import { PART_BYTES_MAX, PART_CHANGES_MAX, REST_BYTES_MAX } from "../src/limits.ts";
 import type { ExportEnd } from "../src/protocol.ts";
-import { REST_BYTES_MAX } from "./body.ts";
 import { readExport } from "./import.ts";
 
 const HEADER = '{"headwater":1,"store":"board","epoch":"e-1"}\n';

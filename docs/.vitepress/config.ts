@@ -31,7 +31,8 @@ export default defineConfig({
   cacheDir: join(root, "dist", "docs-cache"),
   markdown: { config: keepLinksInside },
   // That of the repository builds the board.
-  vite: { configFile: false },
+  // Pages of apps that lie in other folders are none of the site.
+  vite: { configFile: false, optimizeDeps: { entries: [] } },
   themeConfig: {
     search: { provider: "local", options: { _render: toSearched } },
     outline: [2, 3],

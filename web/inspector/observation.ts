@@ -177,7 +177,7 @@ export class Observation {
       ackMs: acked.length > 0 ? { median: acked[acked.length >> 1]!, slowest: acked.at(-1)! } : null,
       failedMs: failed.length > 0 ? failed.reduce((a, b) => Math.max(a, b)) : null,
     });
-    if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
+    this.#samples.splice(0, this.#samples.length - SAMPLES_MAX);
   }
 
   /** What the primary says otherwise than before. */
