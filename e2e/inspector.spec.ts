@@ -267,6 +267,8 @@ test("everything can be reached and done with the keyboard", async ({ browser, p
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await expect(page.getByTestId("inspect")).toHaveAttribute("aria-expanded", "true");
+  // It is fetched only now.
+  await expect(page.getByTestId("writer")).toBeVisible();
   const reached = new Set<string>();
   for (let step = 0; step < 30 && !reached.has("insert-key"); step++) {
     await page.keyboard.press("Tab");
